@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "simulator/feed_forward.h"
+#include "simulator/mixers/mixer.h"
+
+namespace archfront {
+
+enum class Norm : std::uint8_t { rms, layer };  ///< `layer` has a bias beside its scale
+
+struct Layer {
+  Mixer mixer;
+  FeedForward feed_forward;
+  bool operator==(const Layer&) const = default;
+};
+
+/// `layers` in order, `repeat` times.
+struct Block {
+  int repeat = 1;
+  std::vector<Layer> layers;
+  bool operator==(const Block&) const = default;
+};
+
+/// A decoder-only language model: every layer's mixer and feed-forward.
+struct Architecture {
+  std::string name;
+  std::string family = "llama";  ///< Hugging Face model_type that export writes
+  int d_model = 0;
+  int vocab_size = 0;
+  bool tied_embeddings = true;
+  bool head_bias = false;
+  int learned_positions = 0;     ///< rows of a learned position table; 0: rotary or none
+  Norm norm = Norm::rms;
+  int norms_per_layer = 2;       ///< 4 where the halves' outputs are normed too (Gemma 2 and 3)
+  std::vector<Block> blocks;
+  bool operator==(const Architecture&) const = default;
+};
+
+int n_layers(const Architecture& architecture);
+/// Throws InputError "what: where: what would be right" for the first thing that cannot be built.
+void validate(const Architecture& architecture);
+
+/// Reads the native form or a Hugging Face config.json, told apart by their keys. `where` names the file in errors.
+Architecture architecture_from_json(const nlohmann::json& json, const std::string& where);
+/// A file, or a shipped model by name ("llama-3.2-1b") from `models`, a folder of json files.
+Architecture load_architecture(const std::string& name_or_path, const std::filesystem::path& models);
+/// The native form.
+nlohmann::json to_json(const Architecture& architecture);
+/// A Hugging Face config.json. Throws InputError if its family has none for these layers.
+nlohmann::json to_hugging_face(const Architecture& architecture);
+
+}  // namespace archfront

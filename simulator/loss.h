@@ -1,0 +1,34 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "simulator/architecture.h"
+
+namespace archfront {
+
+/// What the laws see of an architecture and its training.
+struct LossInputs {
+  double n_params = 0;          ///< non-embedding, active
+  double tokens = 0;
+  double d_model = 0;
+  double mlp_to_attention = 0;  ///< feed-forward parameters / mixer parameters
+  double attention_fraction = 1;///< layers of exact attention / layers
+  double windowed_fraction = 0; ///< layers of sliding-window attention / layers
+  double sparsity = 0;          ///< mean over the attention layers
+};
+LossInputs loss_inputs(const Architecture& architecture, double tokens);
+
+struct LossPrediction {
+  double loss = 0;  ///< nats per token
+  double low = 0;   ///< 80% band
+  double high = 0;
+  bool extrapolated = false;  ///< outside the range of the runs behind a part
+};
+
+struct LossModel;  // defined with the laws in simulator/scaling/law.h
+LossPrediction predict_loss(const LossModel& model, const LossInputs& inputs);
+
+}  // namespace archfront

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <string_view>
+#include <variant>
+
+#include "simulator/mixers/gated_delta_net.h"
+#include "simulator/mixers/retnet.h"
+#include "simulator/mixers/softmax_attention.h"
+
+namespace archfront {
+
+/// What mixes tokens in a layer. A new mixer is a file pair beside this one and an entry here.
+using Mixer = std::variant<SoftmaxAttention, GatedDeltaNet, RetNet>;
+
+/// The name a mixer has in the native form: "softmax", "gated_delta_net", "retnet".
+std::string_view kind_name(const Mixer& mixer);
+
+/// What laws and the recall model need to know of a mixer.
+struct MixerTraits {
+  bool exact = false;            ///< softmax attention over the whole context, nothing left out
+  double visible_tokens = 0;     ///< keys a query can see exactly at `context`: all, window + sinks, or 0 for a recurrence
+  double state_elements = 0;     ///< of the recurrent state, a layer; 0 for attention
+  double key_dim = 0;            ///< of the recurrence, a head
+  double value_dim = 0;
+  int n_heads = 0;
+  bool delta_rule = false;
+  bool gated = false;
+  double sparsity = 0;
+};
+MixerTraits traits(const Mixer& mixer, double context);
+
+}  // namespace archfront
