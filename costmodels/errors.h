@@ -13,7 +13,8 @@ class InputError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// The choice nearest to `word` by edit distance, for messages that end in "did you mean '...'?". Empty if none is near.
+/// The choice nearest to `word` by edit distance, for messages that end in "did you mean '...'?". Empty if none is
+/// near.
 std::string_view nearest(std::string_view word, std::span<const std::string_view> choices);
 
 }  // namespace archfront

@@ -27,10 +27,12 @@ struct Gemm {
 };
 
 /// Exact causal attention over a context. Prefill: `query_length` new tokens a sequence whose last sees `context` keys
-/// (query_length == context when there is no past). Decode: query_length tokens (usually 1) against `context` cached keys.
+/// (query_length == context when there is no past). Decode: query_length tokens (usually 1) against `context` cached
+/// keys.
 struct Attention {
   bool decode = false;
-  bool backward = false;  ///< gradients of a prefill: 2.5 times its products, Dao et al., FlashAttention-2, arXiv:2307.08691
+  bool backward =
+      false;  ///< gradients of a prefill: 2.5 times its products, Dao et al., FlashAttention-2, arXiv:2307.08691
   std::int64_t batch = 1;
   int n_heads = 1;
   int n_kv_heads = 1;
@@ -47,9 +49,11 @@ struct Attention {
 
 enum class ScanKind : std::uint8_t { linear, scalar_gate, vector_gate, delta, gated_delta, vector_gated_delta };
 std::string_view to_string(ScanKind kind);
+/// Throws InputError naming the choices.
+ScanKind scan_kind_from(std::string_view text);
 
 /// A linear recurrence over state matrices [key_dim, value_dim], one a head: chunked for `length` > 1 tokens, one
-/// read-modify-write of the state for a decode step. FACTS: Yang et al., arXiv:2412.06464; counts in `flops`.
+/// read-modify-write of the state for a decode step. Source: Yang et al., "Gated Delta Networks", arXiv:2412.06464.
 struct Scan {
   ScanKind kind = ScanKind::gated_delta;
   bool decode = false;
@@ -59,7 +63,7 @@ struct Scan {
   int key_dim = 128;
   int value_dim = 128;
   std::int64_t length = 1;
-  Precision precision = Precision::bf16;        ///< of q, k, v, o
+  Precision precision = Precision::bf16;  ///< of q, k, v, o
   Precision state_precision = Precision::f32;
   bool operator==(const Scan&) const = default;
 };
@@ -90,6 +94,23 @@ struct Collective {
   bool operator==(const Collective&) const = default;
 };
 
+/// Every way two operations can differ in the kernel that runs them.
+enum class OperationClass : std::uint8_t {
+  gemm,
+  attention_prefill,
+  attention_decode,
+  attention_backward,
+  scan_prefill,
+  scan_decode,
+  scan_backward,
+  elementwise,
+  embedding,
+  collective
+};
+std::string_view to_string(OperationClass operation_class);
+/// Throws InputError naming the nearest.
+OperationClass operation_class_from(std::string_view text);
+
 /// One kernel launch with its shape, type and bytes.
 using Operation = std::variant<Gemm, Attention, Scan, Elementwise, Embedding, Collective>;
 
@@ -97,8 +118,12 @@ using Operation = std::variant<Gemm, Attention, Scan, Elementwise, Embedding, Co
 double flops(const Operation& operation);
 /// Fewest bytes through memory: every input read once, every output written once.
 double minimum_bytes(const Operation& operation);
+OperationClass class_of(const Operation& operation);
 /// "gemm", "attention", "scan", "elementwise", "embedding" or "collective".
 std::string_view kind_name(const Operation& operation);
+
+/// Tokens a chunk of the chunked scan holds; what its FLOPs are counted for.
+constexpr std::int64_t scan_chunk = 64;
 
 /// Query-key pairs one causal sequence scores: window, sinks and sparsity applied.
 double scored_pairs(const Attention& attention);

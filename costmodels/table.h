@@ -13,11 +13,24 @@ namespace archfront {
 /// The quantities a measured table may be laid out over. Each is a function of an operation, so that a table names only
 /// those that govern its kernel's time; an operation's other quantities then do not enter.
 enum class Coordinate : std::uint8_t {
-  m, n, k, groups,                                             // gemm
-  batch, batch_heads, batch_kv_heads, group, head_dim,         // attention (group = n_heads / n_kv_heads)
-  query_length, context, window,                               // attention (window = 0: all of the context)
-  key_dim, value_dim, length, tokens,                          // scan, embedding
-  bytes,                                                       // elementwise: read + written; also of the others
+  m,
+  n,
+  k,
+  groups,  // gemm
+  batch,
+  batch_heads,
+  batch_kv_heads,
+  group,
+  head_dim,  // attention (group = n_heads / n_kv_heads)
+  query_length,
+  context,
+  window,  // attention (window = 0: all of the context)
+  key_dim,
+  value_dim,
+  length,
+  tokens,   // scan, embedding
+  bytes,    // read + written, of any operation
+  n_heads,  // attention, scan
 };
 /// Throws InputError naming the nearest known one.
 Coordinate coordinate_from(std::string_view name);
@@ -25,10 +38,10 @@ double coordinate_of(const Operation& operation, Coordinate coordinate);
 
 /// Which operations a table was measured for. Empty fields match anything.
 struct TableFilter {
-  std::string operation;  ///< "gemm", "attention_prefill", "attention_decode", "attention_backward", "scan_prefill", "scan_decode", "elementwise", "embedding"
-  std::optional<Precision> precision;
-  std::optional<ScanKind> scan;
-  std::optional<bool> windowed;
+  OperationClass operation = OperationClass::gemm;
+  std::optional<Precision> precision = std::nullopt;
+  std::optional<ScanKind> scan = std::nullopt;
+  std::optional<bool> windowed = std::nullopt;
 };
 
 struct Axis {
@@ -44,7 +57,25 @@ struct Table {
   std::vector<Axis> axes;
   std::vector<double> seconds;    ///< medians, row-major over the axes
   std::vector<double> log_ratio;  ///< log(seconds / roofline of the same operation); what is interpolated
-  double residual = 0;            ///< standard deviation of the leave-one-out error of log_ratio
+  double residual = 0;            ///< of interpolating log_ratio: 68th percentile of its absolute leave-one-out error
 };
+
+/// Reads the grid of one table from CSV text: a header of coordinate names, then `seconds` and further columns that are
+/// not used; one row a grid point, in any order. `where` names the file in errors. Throws InputError for a name that is
+/// no coordinate, a number that is not positive, a point missing from the rectangle or given twice.
+Table table_from_csv(std::string_view csv, const std::string& where);
+
+/// True if the table was measured for operations like this one.
+bool matches(const TableFilter& filter, const Operation& operation);
+
+struct Interpolated {
+  double log_ratio = 0;
+  bool inside = true;  ///< every coordinate within its axis
+};
+/// Multilinear in the logarithm of the coordinates; outside the grid the value at its edge. Allocates nothing.
+Interpolated interpolate(const Table& table, const Operation& operation);
+
+/// Sets `residual` from the grid: each point predicted from its two neighbours on every axis it is interior to.
+void set_residual(Table& table);
 
 }  // namespace archfront

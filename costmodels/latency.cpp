@@ -1,0 +1,145 @@
+#include "costmodels/latency.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+namespace archfront {
+
+namespace {
+
+/// What a table's ratio is worth where no table was measured for exactly this operation: a factor of about 1.5 either
+/// way.
+constexpr double unmeasured_error = 0.4;
+
+struct Floor {
+  double launch = 0;
+  double compute = 0;
+  double memory = 0;
+  bool cached = false;
+  double seconds() const { return launch + std::max(compute, memory); }
+};
+
+double matrix_rate(const Ceilings& ceilings, Precision precision) {
+  for (const Precision rate_of : {precision, Precision::bf16, Precision::f32})
+    if (const double rate = ceilings.flops_per_second[static_cast<std::size_t>(rate_of)]; rate > 0) return rate;
+  return ceilings.vector_flops_per_second;
+}
+
+double compute_rate(const Machine& machine, const Operation& operation) {
+  const Ceilings& c = machine.ceilings;
+  if (const auto* gemm = std::get_if<Gemm>(&operation)) return matrix_rate(c, gemm->precision);
+  if (const auto* attention = std::get_if<Attention>(&operation)) return matrix_rate(c, attention->precision);
+  if (const auto* scan = std::get_if<Scan>(&operation); scan && !scan->decode) return matrix_rate(c, scan->precision);
+  return c.vector_flops_per_second > 0 ? c.vector_flops_per_second : matrix_rate(c, Precision::f32);
+}
+
+/// Weights and caches are cold on a GPU, whose layers' weights exceed its L2; a CPU's last level may hold them.
+Floor floor_of(const Machine& machine, const Operation& operation) {
+  const Ceilings& c = machine.ceilings;
+  Floor floor;
+  floor.launch = c.graph_launch_seconds;
+  const double bytes = minimum_bytes(operation);
+  if (std::holds_alternative<Collective>(operation)) {
+    const double rate = c.link_bytes_per_second > 0 ? c.link_bytes_per_second : c.memory_bytes_per_second;
+    floor.launch += c.link_latency_seconds;
+    floor.memory = bytes / rate;
+    return floor;
+  }
+  double bandwidth =
+      std::holds_alternative<Elementwise>(operation) ? c.memory_bytes_per_second : c.read_bytes_per_second;
+  if (!machine.gpu) {
+    const auto holds = std::find_if(machine.caches.begin(), machine.caches.end(),
+                                    [bytes](const CacheLevel& level) { return bytes <= level.bytes; });
+    if (holds != machine.caches.end() && holds->bytes_per_second > bandwidth) {
+      bandwidth = holds->bytes_per_second;
+      floor.cached = true;
+    }
+  }
+  floor.compute = flops(operation) / compute_rate(machine, operation);
+  floor.memory = bytes / bandwidth;
+  return floor;
+}
+
+Bound bound_of(const Floor& floor, const Operation& operation) {
+  const double work = std::max(floor.compute, floor.memory);
+  if (floor.launch > work) return Bound::launch;
+  if (std::holds_alternative<Collective>(operation)) return Bound::link;
+  if (floor.compute >= floor.memory) return Bound::compute;
+  return floor.cached ? Bound::cache : Bound::memory;
+}
+
+/// The operation whose table stands in where this one's own class was not measured: the forward of a backward, any scan
+/// for a scan, any precision.
+struct Relaxed {
+  Operation operation;
+  bool changed = false;
+};
+
+Relaxed forward_of(const Operation& operation) {
+  Relaxed relaxed{operation};
+  if (auto* attention = std::get_if<Attention>(&relaxed.operation); attention && attention->backward) {
+    attention->backward = false;
+    relaxed.changed = true;
+  }
+  if (auto* scan = std::get_if<Scan>(&relaxed.operation); scan && scan->backward) {
+    scan->backward = false;
+    relaxed.changed = true;
+  }
+  return relaxed;
+}
+
+struct Choice {
+  const Table* table = nullptr;
+  Interpolated at;
+};
+
+template <typename Accept>
+Choice fastest(const Machine& machine, const Operation& operation, Accept accept) {
+  Choice best;
+  for (const Table& table : machine.tables) {
+    if (!accept(table.filter)) continue;
+    const Interpolated at = interpolate(table, operation);
+    if (best.table == nullptr || at.log_ratio < best.at.log_ratio) best = {&table, at};
+  }
+  return best;
+}
+
+}  // namespace
+
+std::string_view to_string(Bound bound) {
+  constexpr std::array<std::string_view, 5> names{"compute", "memory", "cache", "launch", "link"};
+  return names[static_cast<std::size_t>(bound)];
+}
+
+double roofline(const Machine& machine, const Operation& operation) { return floor_of(machine, operation).seconds(); }
+
+Latency latency(const Machine& machine, const Operation& operation, Engine engine) {
+  const Floor floor = floor_of(machine, operation);
+  Choice choice = fastest(machine, operation, [&](const TableFilter& f) { return matches(f, operation); });
+  bool stands_in = false;
+  if (choice.table == nullptr) {
+    stands_in = true;
+    const Relaxed relaxed = forward_of(operation);
+    const OperationClass wanted = class_of(relaxed.operation);
+    choice = fastest(machine, relaxed.operation, [&](const TableFilter& f) { return f.operation == wanted; });
+  }
+  Latency result;
+  result.bound = bound_of(floor, operation);
+  result.seconds = floor.seconds();
+  result.relative_error = unmeasured_error;
+  result.extrapolated = true;
+  if (choice.table != nullptr) {
+    result.seconds *= std::exp(choice.at.log_ratio);
+    const bool measured = choice.at.inside && !stands_in;
+    result.extrapolated = !measured;
+    result.relative_error = measured ? choice.table->residual : std::max(choice.table->residual, unmeasured_error / 2);
+  }
+  if (engine == Engine::eager && result.seconds < machine.ceilings.eager_launch_seconds) {
+    result.seconds = machine.ceilings.eager_launch_seconds;
+    result.bound = Bound::launch;
+  }
+  return result;
+}
+
+}  // namespace archfront

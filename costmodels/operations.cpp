@@ -1,0 +1,190 @@
+#include "costmodels/operations.h"
+
+#include <algorithm>
+#include <array>
+#include <string>
+
+#include "costmodels/errors.h"
+
+namespace archfront {
+
+namespace {
+
+constexpr std::array<std::string_view, 4> precision_names{"f32", "bf16", "fp8", "int8"};
+constexpr std::array<std::string_view, 6> scan_names{"linear", "scalar_gate", "vector_gate",
+                                                     "delta",  "gated_delta", "vector_gated_delta"};
+constexpr std::array<std::string_view, 10> class_names{
+    "gemm",        "attention_prefill", "attention_decode", "attention_backward", "scan_prefill",
+    "scan_decode", "scan_backward",     "elementwise",      "embedding",          "collective"};
+
+/// Position of `text` among `names`, or an error that lists them.
+template <std::size_t n>
+std::size_t index_of(std::string_view text, const std::array<std::string_view, n>& names, const char* what) {
+  const auto found = std::find(names.begin(), names.end(), text);
+  if (found != names.end()) return static_cast<std::size_t>(found - names.begin());
+  std::string list;
+  for (const std::string_view name : names) list += (list.empty() ? "" : ", ") + std::string(name);
+  throw InputError("unknown " + std::string(what) + " '" + std::string(text) + "': use one of " + list);
+}
+
+/// Backward of attention recomputes the scores and forms dQ, dK, dV and dP: five products to the forward's two
+/// (Dao, "FlashAttention-2", arXiv:2307.08691, section 3.1). The chunked scan's backward is counted the same way.
+constexpr double backward_products = 2.5;
+
+double visible_keys(const Attention& a) {
+  const double all = static_cast<double>(a.context);
+  if (a.window == 0) return all;
+  return std::min(all, static_cast<double>(a.window + a.sinks));
+}
+
+/// sum over positions p in [first, last) of min(p + 1, limit)
+double causal_sum(double first, double last, double limit) {
+  const double knee = std::clamp(limit, first, last);
+  const double rising = (knee * (knee + 1) - first * (first + 1)) / 2;
+  return rising + (last - knee) * limit;
+}
+
+/// FLOPs of one token in one head: decode updates and reads the state; prefill is the work of chunks of `scan_chunk`
+/// tokens (Yang et al., arXiv:2412.06464, section 3.3; Dao and Gu, arXiv:2405.21060, section 6).
+double scan_flops_per_token(const Scan& s) {
+  const double dk = s.key_dim, dv = s.value_dim;
+  const bool delta =
+      s.kind == ScanKind::delta || s.kind == ScanKind::gated_delta || s.kind == ScanKind::vector_gated_delta;
+  const bool gated = s.kind != ScanKind::linear && s.kind != ScanKind::delta;
+  if (s.decode) return ((delta ? 6 : 4) + (gated ? 1 : 0)) * dk * dv;
+  const double c = static_cast<double>(std::min(s.length, scan_chunk));
+  if (delta) return 6 * dk * dv + c * (6 * dk + 4 * dv) + c * c;
+  return 4 * dk * dv + 2 * c * (dk + dv);
+}
+
+double gate_elements_per_token(const Scan& s) {
+  switch (s.kind) {
+    case ScanKind::linear:
+      return 0;
+    case ScanKind::scalar_gate:
+    case ScanKind::delta:
+      return 1;
+    case ScanKind::gated_delta:
+      return 2;
+    case ScanKind::vector_gate:
+      return s.key_dim;
+    case ScanKind::vector_gated_delta:
+      return s.key_dim + 1.0;
+  }
+  return 0;
+}
+
+double flops_of(const Gemm& g) {
+  return 2.0 * static_cast<double>(g.m) * static_cast<double>(g.n) * static_cast<double>(g.k) *
+         static_cast<double>(g.groups);
+}
+double flops_of(const Attention& a) {
+  // Q K^T and P V, a multiply-add each
+  const double forward = 4.0 * static_cast<double>(a.batch) * a.n_heads * a.head_dim * scored_pairs(a);
+  return a.backward ? backward_products * forward : forward;
+}
+double flops_of(const Scan& s) {
+  const double forward =
+      static_cast<double>(s.batch) * s.n_heads * static_cast<double>(s.length) * scan_flops_per_token(s);
+  return s.backward ? backward_products * forward : forward;
+}
+double flops_of(const Elementwise& e) { return e.flops; }
+double flops_of(const Embedding&) { return 0; }
+double flops_of(const Collective& c) { return c.kind == CollectiveKind::all_gather ? 0 : c.bytes / 2; }
+
+double bytes_of(const Gemm& g) {
+  const double m = static_cast<double>(g.m), n = static_cast<double>(g.n), k = static_cast<double>(g.k);
+  return (m * k + k * n + m * n) * static_cast<double>(g.groups) * bytes_per_element(g.precision);
+}
+double bytes_of(const Attention& a) {
+  const double rows = static_cast<double>(a.batch) * static_cast<double>(a.query_length) * a.n_heads * a.head_dim *
+                      bytes_per_element(a.precision);
+  const double keys = a.decode ? visible_keys(a) * (1 - a.sparsity) : static_cast<double>(a.context);
+  const double cache =
+      static_cast<double>(a.batch) * keys * a.n_kv_heads * a.head_dim * bytes_per_element(a.kv_precision);
+  // forward: q, o and k, v; backward: q, o, dO, dQ and k, v, dK, dV
+  return a.backward ? 4 * rows + 4 * cache : 2 * rows + 2 * cache;
+}
+double bytes_of(const Scan& s) {
+  const double heads = static_cast<double>(s.batch) * s.n_heads;
+  const double activations = heads * static_cast<double>(s.length) *
+                             (2.0 * (s.key_dim + s.value_dim) * bytes_per_element(s.precision) +
+                              gate_elements_per_token(s) * bytes_per_element(Precision::f32));
+  const double state = heads * s.key_dim * s.value_dim * bytes_per_element(s.state_precision);
+  return (s.backward ? 2 : 1) * activations + (s.decode ? 2 : 1) * state;
+}
+double bytes_of(const Elementwise& e) { return e.read_bytes + e.written_bytes; }
+double bytes_of(const Embedding& e) {
+  return 2.0 * static_cast<double>(e.tokens) * static_cast<double>(e.d_model) * bytes_per_element(e.precision);
+}
+double bytes_of(const Collective& c) {
+  // a ring moves every byte over each link once a phase (Thakur et al., 2005); an all-reduce has two phases
+  const double phases = c.kind == CollectiveKind::all_reduce ? 2 : 1;
+  return phases * c.bytes * (c.devices - 1) / c.devices;
+}
+
+}  // namespace
+
+double bytes_per_element(Precision precision) {
+  constexpr std::array<double, 4> bytes{4, 2, 1, 1};
+  return bytes[static_cast<std::size_t>(precision)];
+}
+
+std::string_view to_string(Precision precision) { return precision_names[static_cast<std::size_t>(precision)]; }
+Precision precision_from(std::string_view text) {
+  return static_cast<Precision>(index_of(text, precision_names, "precision"));
+}
+
+std::string_view to_string(ScanKind kind) { return scan_names[static_cast<std::size_t>(kind)]; }
+ScanKind scan_kind_from(std::string_view text) {
+  return static_cast<ScanKind>(index_of(text, scan_names, "scan kind"));
+}
+
+std::string_view to_string(OperationClass operation_class) {
+  return class_names[static_cast<std::size_t>(operation_class)];
+}
+OperationClass operation_class_from(std::string_view text) {
+  return static_cast<OperationClass>(index_of(text, class_names, "operation"));
+}
+
+double flops(const Operation& operation) {
+  return std::visit([](const auto& o) { return flops_of(o); }, operation);
+}
+
+double minimum_bytes(const Operation& operation) {
+  return std::visit([](const auto& o) { return bytes_of(o); }, operation);
+}
+
+OperationClass class_of(const Operation& operation) {
+  struct Visitor {
+    OperationClass operator()(const Gemm&) const { return OperationClass::gemm; }
+    OperationClass operator()(const Attention& a) const {
+      if (a.decode) return OperationClass::attention_decode;
+      return a.backward ? OperationClass::attention_backward : OperationClass::attention_prefill;
+    }
+    OperationClass operator()(const Scan& s) const {
+      if (s.decode) return OperationClass::scan_decode;
+      return s.backward ? OperationClass::scan_backward : OperationClass::scan_prefill;
+    }
+    OperationClass operator()(const Elementwise&) const { return OperationClass::elementwise; }
+    OperationClass operator()(const Embedding&) const { return OperationClass::embedding; }
+    OperationClass operator()(const Collective&) const { return OperationClass::collective; }
+  };
+  return std::visit(Visitor{}, operation);
+}
+
+std::string_view kind_name(const Operation& operation) {
+  constexpr std::array<std::string_view, 6> names{"gemm",        "attention", "scan",
+                                                  "elementwise", "embedding", "collective"};
+  return names[operation.index()];
+}
+
+double scored_pairs(const Attention& a) {
+  const double kept = 1 - a.sparsity;
+  if (a.decode) return static_cast<double>(a.query_length) * visible_keys(a) * kept;
+  const double last = static_cast<double>(a.context);
+  const double first = last - static_cast<double>(a.query_length);
+  return causal_sum(first, last, visible_keys(a)) * kept;
+}
+
+}  // namespace archfront
