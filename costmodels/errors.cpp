@@ -38,4 +38,11 @@ std::string_view nearest(std::string_view word, std::span<const std::string_view
   return best;
 }
 
+std::string suggestion(std::string_view word, std::span<const std::string_view> choices) {
+  if (const std::string_view near = nearest(word, choices); !near.empty()) return "did you mean '" + std::string(near) + "'?";
+  std::string list = "use one of ";
+  for (std::size_t i = 0; i < choices.size(); ++i) list += (i == 0 ? "" : ", ") + std::string(choices[i]);
+  return list;
+}
+
 }  // namespace archfront

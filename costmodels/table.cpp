@@ -116,8 +116,7 @@ double batch_of(const Operation& operation) {
 Coordinate coordinate_from(std::string_view name) {
   const auto found = std::find(coordinate_names.begin(), coordinate_names.end(), name);
   if (found == coordinate_names.end())
-    throw InputError(
-        fmt::format("unknown axis '{}' in a table: did you mean '{}'?", name, nearest(name, coordinate_names)));
+    throw InputError(fmt::format("unknown axis '{}' in a table: {}", name, suggestion(name, coordinate_names)));
   return static_cast<Coordinate>(found - coordinate_names.begin());
 }
 

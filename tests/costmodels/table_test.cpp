@@ -78,7 +78,7 @@ TEST(Table, FilterTellsKernelsApart) {
 }
 
 TEST(Table, BadFilesAreNamedByLine) {
-  EXPECT_EQ(error_of("rows,seconds\n1,1\n"), "unknown axis 'rows' in a table: did you mean 'm'?");
+  EXPECT_EQ(error_of("head_dims,seconds\n1,1\n"), "unknown axis 'head_dims' in a table: did you mean 'head_dim'?");
   EXPECT_EQ(error_of("m,seconds\n1,nan\n"),
             "'nan' is not a positive number: t.csv:2, column 'seconds': measure the table again");
   EXPECT_EQ(error_of("m,seconds\n1,1\n2,-3\n"),
