@@ -1,9 +1,9 @@
 #pragma once
 
-#include <array>
+#include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
-#include <vector>
 
 #include "simulator/assess.h"
 
@@ -20,16 +20,20 @@ struct Objective {
 };
 
 /// All of them: loss, recall, decode_tokens_per_second, prefill_tokens_per_second, train_seconds, state_bytes,
-/// peak_memory_bytes, dollars_per_million_tokens, parameters, train_flops.
+/// peak_memory_bytes, dollars_per_million_tokens, parameters, train_flops. A new objective is one entry here.
 std::span<const Objective> all_objectives();
-/// Throws InputError naming the nearest.
-const Objective& objective_named(std::string_view name);
+/// The same object each time. Throws InputError "unknown objective 'x': where: did you mean 'y'?".
+const Objective& objective_named(std::string_view name, std::string_view where = "objectives");
 
 /// "objective <= bound" or "objective >= bound".
 struct Constraint {
   const Objective* objective = nullptr;
   bool upper = true;
-  double bound = 0;
+  double bound = 0;           ///< in the objective's unit; a factor where of_reference
+  bool of_reference = false;  ///< the bound is this many times the first reference's value
 };
+
+/// As a sweep file writes it: "loss <= 2.9", "state_bytes <= 0.5 reference".
+std::string to_string(const Constraint& constraint);
 
 }  // namespace archfront

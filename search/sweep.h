@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -13,7 +14,7 @@
 
 namespace archfront {
 
-/// Total parameters or training FLOPs a candidate may have, and how far off it may be.
+/// Total parameters or training FLOPs a candidate may have, and how far off it may be, above or below.
 struct Budget {
   double parameters = 0;    ///< 0: none
   double train_flops = 0;   ///< 0: none
@@ -33,7 +34,7 @@ struct SweepConfig {
   Workload workload;
   Budget budget;
   Space space;
-  std::vector<std::string> references;      ///< shipped models to mark; the first is where paths of changes start
+  std::vector<std::string> references;  ///< shipped models to mark; the first is where paths of changes start
   std::vector<const Objective*> objectives;
   std::vector<Constraint> constraints;
   Method method = Method::automatic;
@@ -41,26 +42,28 @@ struct SweepConfig {
   std::uint64_t seed = 1;
   int population = 512;
   int generations = 200;
-  std::size_t archive_size = 4096;
+  std::size_t archive_size = 4096;  ///< most points of the frontier
   StorePolicy store = StorePolicy::sample;
-  std::uint64_t sample_size = 20'000;
+  std::uint64_t sample_size = 20'000;  ///< feasible candidates off the frontier kept by `sample`
 };
 
-/// Parses Boost.Program_options INI. `where` names the file in errors, which carry its line. Throws InputError.
+/// Parses Boost.Program_options INI; experiments/sweeps/serve-1b.ini shows every key. `where` names the file in errors,
+/// which carry its line, and its stem names the sweep. Throws InputError.
 SweepConfig sweep_from_text(const std::string& text, const std::string& where);
 SweepConfig load_sweep(const std::filesystem::path& path);
 
 /// One evaluated candidate.
 struct Point {
-  std::uint64_t index = 0;      ///< in the space
-  std::vector<double> values;   ///< in the order of SweepConfig::objectives
+  std::uint64_t index = 0;     ///< in the space
+  std::vector<double> values;  ///< in the order of SweepConfig::objectives
 };
 
-/// From a reference to a frontier point by single changes, the order that gains most first.
+/// One step on the path of single changes from the first reference to a frontier point, and its gain in one objective.
+/// Steps follow each other in the order that gains most first; each has one entry for every objective, in their order.
 struct Change {
-  std::string change;           ///< "n_kv_heads 8 -> 2"
+  std::string change;  ///< "n_kv_heads 8 -> 2"
   std::string objective;
-  double gain = 0;              ///< ratio after / before of a maximised objective, before / after of a minimised one
+  double gain = 0;  ///< ratio after / before of a maximised objective, before / after of a minimised one
 };
 
 struct FrontierPoint {
@@ -78,7 +81,7 @@ struct Reference {
 
 struct RejectionExample {
   std::uint64_t count = 0;
-  std::string example;          ///< one candidate in a few words, and by how much it missed
+  std::string example;  ///< one candidate in a few words, and by how much it missed
 };
 
 struct SweepResult {
@@ -88,26 +91,27 @@ struct SweepResult {
   std::uint64_t evaluated = 0;  ///< candidates with every objective computed
   std::uint64_t visited = 0;    ///< points of the space looked at
   bool exhaustive = true;
-  bool complete = true;         ///< false: stopped by a time budget
+  bool complete = true;  ///< false: stopped by a time budget
   std::map<std::string, RejectionExample> rejected;
   std::vector<Reference> references;
   std::vector<FrontierPoint> frontier;  ///< ordered by the first objective, best first
-  std::vector<double> reference_point;  ///< for the hypervolume
-  double hypervolume = 0;
+  std::vector<double> reference_point;  ///< a tenth of the frontier's range worse than its worst, by objective
+  double hypervolume = 0;               ///< share of the box between the frontier's best values and reference_point
+  std::uint64_t thinned = 0;            ///< non-dominated points dropped to keep within archive_size
   std::vector<Point> sample;            ///< what the store policy keeps beside the frontier
 };
 
 /// Where a sweep stands; the store keeps the last one, and a sweep goes on from it with the same result as if it had
 /// never stopped.
 struct Checkpoint {
-  std::uint64_t position = 0;           ///< points (exhaustive) or generations done
+  std::uint64_t position = 0;  ///< points (exhaustive) or generations done
   std::uint64_t evaluated = 0;
   double seconds = 0;
   std::map<std::string, RejectionExample> rejected;
   std::vector<Point> archive;
   std::vector<Point> sample;
   std::vector<std::uint64_t> population;  ///< indices (evolutionary)
-  std::string random_state;
+  std::string random_state;               ///< what else the method needs, opaque
 };
 
 struct Progress {
@@ -119,12 +123,12 @@ struct Progress {
 };
 
 struct RunOptions {
-  int threads = 0;              ///< 0: all
-  double budget_seconds = 0;    ///< 0: none
+  int threads = 0;            ///< 0: all
+  double budget_seconds = 0;  ///< 0: none
   std::optional<Checkpoint> resume;
-  std::function<void(const Progress&)> progress;             ///< called from one thread, about four times a second
-  std::function<void(const Checkpoint&)> checkpoint;         ///< called from one thread, about every two seconds
-  std::function<void(std::span<const Point>)> evaluated;     ///< store = all: every point, in candidate order
+  std::function<void(const Progress&)> progress;          ///< called from one thread, about four times a second
+  std::function<void(const Checkpoint&)> checkpoint;      ///< called from one thread, about every two seconds
+  std::function<void(std::span<const Point>)> evaluated;  ///< store = all: every point, in candidate order
 };
 
 /// Runs the sweep. The same config and seed give the same result, bit for bit, at any number of threads.
