@@ -76,7 +76,7 @@ void make_folder(const std::filesystem::path& folder) {
 }
 
 Json filter_entry(const TableDescription& table) {
-  Json entry{{"file", table.file}, {"kernel", table.kernel}, {"operation", table.filter.operation}};
+  Json entry{{"file", table.file}, {"kernel", table.kernel}, {"operation", to_string(table.filter.operation)}};
   if (table.filter.precision) entry["precision"] = to_string(*table.filter.precision);
   if (table.filter.scan) entry["scan"] = to_string(*table.filter.scan);
   if (table.filter.windowed) entry["windowed"] = *table.filter.windowed;
