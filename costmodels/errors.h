@@ -17,4 +17,7 @@ class InputError : public std::runtime_error {
 /// near.
 std::string_view nearest(std::string_view word, std::span<const std::string_view> choices);
 
+/// How such a message ends: "did you mean 'd_ff'?", or where nothing is near "use one of d_ff, d_model".
+std::string suggestion(std::string_view word, std::span<const std::string_view> choices);
+
 }  // namespace archfront
