@@ -12,13 +12,13 @@ struct Workload {
   std::int64_t batch = 64;
   std::int64_t prompt_tokens = 2048;
   std::int64_t output_tokens = 256;
-  std::int64_t context = 2048;         ///< of the decode step that decode_tokens_per_second is about
-  std::int64_t recall_context = 16384; ///< of the recall objective
+  std::int64_t context = 2048;          ///< of the decode step that decode_tokens_per_second is about
+  std::int64_t recall_context = 16384;  ///< of the recall objective
   Precision precision = Precision::bf16;
   Precision kv_precision = Precision::bf16;
   Engine engine = Engine::graph;
-  double training_tokens = 0;          ///< 0: 20 a parameter
-  std::int64_t training_batch = 32;    ///< sequences a device
+  double training_tokens = 0;        ///< 0: 20 a parameter
+  std::int64_t training_batch = 32;  ///< sequences a device
   std::int64_t training_context = 4096;
   bool recompute_layer = true;
 };
@@ -27,12 +27,12 @@ struct Workload {
 struct Assessment {
   Parameters parameters;
   double loss = 0;
-  double recall = 0;                      ///< single-needle, at recall_context
-  double decode_tokens_per_second = 0;    ///< whole batch, at `context`
-  double prefill_tokens_per_second = 0;   ///< whole batch, prompt_tokens each
+  double recall = 0;                     ///< single-needle, at recall_context
+  double decode_tokens_per_second = 0;   ///< whole batch, at `context`
+  double prefill_tokens_per_second = 0;  ///< whole batch, prompt_tokens each
   double ttft_seconds = 0;
   double tpot_seconds = 0;
-  double train_seconds = 0;               ///< of the whole training run on one device
+  double train_seconds = 0;  ///< of the whole training run on one device
   double train_flops = 0;
   double state_bytes = 0;                 ///< whole batch, at `context`
   double peak_memory_bytes = 0;           ///< serving, at `context`
@@ -41,9 +41,9 @@ struct Assessment {
   bool extrapolated = false;
 };
 
-/// Assesses architectures that share one machine, workload and law. It sums the costs of layers, which are looked up in a
-/// cache keyed by everything they depend on: after the first sight of a layer an assessment allocates nothing. The cache
-/// makes an Assessor single-threaded; give each thread a copy. Results do not depend on what the cache holds.
+/// Assesses architectures that share one machine, workload and law. It sums the costs of layers, which are looked up in
+/// a cache keyed by everything they depend on: after the first sight of a layer an assessment allocates nothing. The
+/// cache makes an Assessor single-threaded; give each thread a copy. Results do not depend on what the cache holds.
 class Assessor {
  public:
   Assessor(const Machine& machine, const Workload& workload, const LossModel& law);

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <string_view>
+
+#include "simulator/step.h"
+
+namespace archfront {
+
+/// Adds a projection of `tokens` rows through a [k, n] weight.
+inline void append_gemm(Operations& operations, std::string_view name, std::int64_t tokens, std::int64_t n,
+                        std::int64_t k, const Step& step) {
+  operations.push_back({name, 1, Gemm{.m = tokens, .n = n, .k = k, .groups = 1, .precision = step.precision}});
+}
+
+/// Adds an elementwise kernel, its traffic in elements of the step's precision.
+inline void append_elementwise(Operations& operations, std::string_view name, double read_elements,
+                               double written_elements, const Step& step) {
+  const double bytes = bytes_per_element(step.precision);
+  operations.push_back(
+      {name, 1,
+       Elementwise{.read_bytes = read_elements * bytes, .written_bytes = written_elements * bytes, .flops = 0}});
+}
+
+/// Adds a root-mean-square norm of `elements` as a framework without fusion launches it: up to f32, square, mean,
+/// scale, back down, times the weight.
+void append_unfused_norm(Operations& operations, double elements, const Step& step);
+
+}  // namespace archfront
