@@ -11,13 +11,13 @@ namespace archfront {
 
 /// What the laws see of an architecture and its training.
 struct LossInputs {
-  double n_params = 0;          ///< non-embedding, active
+  double n_params = 0;  ///< non-embedding, active
   double tokens = 0;
   double d_model = 0;
-  double mlp_to_attention = 0;  ///< feed-forward parameters / mixer parameters
-  double attention_fraction = 1;///< layers of exact attention / layers
-  double windowed_fraction = 0; ///< layers of sliding-window attention / layers
-  double sparsity = 0;          ///< mean over the attention layers
+  double mlp_to_attention = 0;    ///< feed-forward parameters / mixer parameters
+  double attention_fraction = 1;  ///< layers of exact attention / layers
+  double windowed_fraction = 0;   ///< layers of sliding-window attention / layers
+  double sparsity = 0;            ///< mean over the attention layers
 };
 LossInputs loss_inputs(const Architecture& architecture, double tokens);
 

@@ -1,0 +1,75 @@
+#include "simulator/loss.h"
+
+#include <cmath>
+
+#include "simulator/footprint.h"
+#include "simulator/scaling/law.h"
+
+namespace archfront {
+namespace {
+
+/// Half-width of an 80% band in standard deviations.
+constexpr double z_80 = 1.2815515655446004;
+
+/// The runs behind the mixer law are at most this long: a window that covers it is no window to them.
+constexpr double training_context = 8192;
+
+/// Shares of mixer layers by what they can see.
+struct MixerShares {
+  double layers = 0;
+  double attention = 0;
+  double windowed = 0;
+  double sparsity = 0;
+};
+
+void add(MixerShares& shares, const Mixer& mixer, double count) {
+  const MixerTraits seen = traits(mixer, training_context);
+  shares.layers += count;
+  if (seen.visible_tokens >= training_context)
+    shares.attention += count;
+  else if (seen.visible_tokens > 0)
+    shares.windowed += count;
+  shares.sparsity += seen.sparsity * count;
+}
+
+}  // namespace
+
+LossInputs loss_inputs(const Architecture& architecture, double tokens) {
+  const Parameters counted = parameters(architecture);
+  MixerShares shares;
+  for (const Block& block : architecture.blocks)
+    for (const Layer& layer : block.layers) add(shares, layer.mixer, block.repeat);
+  const auto inactive = static_cast<double>(counted.total - counted.active);
+  const double attending = shares.attention + shares.windowed;
+  LossInputs inputs;
+  inputs.n_params = static_cast<double>(counted.active - counted.embedding);
+  inputs.tokens = tokens;
+  inputs.d_model = architecture.d_model;
+  inputs.mlp_to_attention =
+      counted.mixer > 0 ? (static_cast<double>(counted.feed_forward) - inactive) / static_cast<double>(counted.mixer)
+                        : 0;
+  inputs.attention_fraction = shares.layers > 0 ? shares.attention / shares.layers : 1;
+  inputs.windowed_fraction = shares.layers > 0 ? shares.windowed / shares.layers : 0;
+  inputs.sparsity = attending > 0 ? shares.sparsity / attending : 0;
+  return inputs;
+}
+
+LossPrediction predict_loss(const LossModel& model, const LossInputs& inputs) {
+  double log_loss = 0;
+  double variance = 0;
+  double outside = 0;
+  for (const Law& part : model.parts) {
+    const LossTerm term = std::visit([&](const auto& law) { return evaluate(law, inputs); }, part);
+    log_loss += term.log_loss;
+    variance += term.variance;
+    outside += term.outside;
+  }
+  const double wider = spread_per_factor_outside * outside;
+  const double half = z_80 * std::sqrt(variance + wider * wider);
+  return {.loss = std::exp(log_loss),
+          .low = std::exp(log_loss - half),
+          .high = std::exp(log_loss + half),
+          .extrapolated = outside > 0};
+}
+
+}  // namespace archfront

@@ -1,0 +1,171 @@
+#include "simulator/recall/recall.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace archfront {
+namespace {
+
+/// Values a query tells apart. The capacities below depend on its logarithm; 1024 as in the simulations behind them.
+const double log_values = std::log(1024.0);
+
+/// Associations a token of prose writes into a state whose gate or write strength can skip tokens. The one constant
+/// fitted to S-NIAH-2 of DeltaNet, Mamba-2 and Gated DeltaNet (1.3B, 1K to 8K; Yang et al., arXiv:2412.06464, table 2):
+/// 12 accuracies to 7.3 points root mean square. A state without gates takes every token.
+constexpr double selective_density = 0.145;
+constexpr double ungated_density = 1;
+
+/// The best density on S-NIAH-3, whose needles are long and alike, is twice that; four values are four associations.
+/// Low and high: the span of densities that fit the three models one by one.
+constexpr std::array<double, n_recall_cases> density_factor{1, 2, 4, 1.5, 1 / 1.5};
+/// Where context runs beyond the tables, the band's factor is squared and more.
+constexpr std::array<double, n_recall_cases> density_factor_outside{1, 2, 4, 3, 1.0 / 3};
+
+/// Share of layers whose recall is 1 - 1/e of the full model's: least squares over hybrids' recall relative to full
+/// attention: Wang et al., arXiv:2507.06457, table 5 (fractions 1/25 to 1/4); MiniMax-01, arXiv:2501.08313, table 4
+/// (1/8); Yang et al., arXiv:2406.06484, table 1 (2 of 24 layers); arXiv:2602.11374 (2% of heads, chosen);
+/// arXiv:2601.22156 (1/4). Alone, the first gives 0.091 and the others 0.007: the band.
+constexpr double share_scale = 0.033;
+constexpr double share_scale_low = 0.091;
+constexpr double share_scale_high = 0.007;
+/// The same were all other layers windows: MiniMax-01, table 4, needle 44.5 on average at 1 exact layer in 8, where
+/// recurrent partners reach 96 to 98.
+constexpr double share_scale_windows = 0.238;
+
+/// Exact attention's own misses grow as a power of context. The mean RULER task: 1 - accuracy of GLM-4.7-Flash, dense,
+/// 4K to 128K (GLM-5 report, table 6), fitted in logarithms. A single needle is missed an eleventh as often: 99.8% at
+/// 256K (arXiv:2601.22156) and 97.7 to 98% (MiniMax-01, figure 7) enclose that.
+constexpr double ruler_misses_at_4k = 0.0224;
+constexpr double single_misses_at_4k = 0.002;
+constexpr double misses_exponent = 0.6;
+
+/// Longest contexts in the tables: Titans, arXiv:2501.00663, table 2, for recurrent models; RULER at 128K for hybrids.
+constexpr double longest_recurrent = 16384;
+constexpr double longest_exact = 131072;
+
+/// Sparse attention's odds of finding the needle fall as compression^0.9: Nawrot et al., arXiv:2504.17768 v1, table 3
+/// (-0.73 to -1.00), from odds of 500 to 1.
+constexpr double sparse_exponent = 0.9;
+constexpr double dense_odds = 500;
+
+/// Chance that a sum of n outer products k v^T returns the right of the values: a normal probability in the square root
+/// of signal over interference. N* = key_dim value_dim / (4 ln V). Its two constants follow the simulated 0.99, 0.89,
+/// 0.53 and 0.27 at N*/2, N*, 2 N* and 4 N* (key_dim = value_dim = 32 to 128).
+double additive_holds(const MixerTraits& traits, double associations) {
+  const double signal = std::sqrt(traits.key_dim * traits.value_dim / associations);
+  return 0.5 * std::erfc(-0.70 * (signal - 3.63) / std::sqrt(2.0));
+}
+
+double softplus(double x) { return x > 30 ? x : std::log1p(std::exp(x)); }
+
+/// The delta rule forgets by age alone, over a horizon of m* = key_dim / 2 ln(1 + value_dim / (4 ln V)) writes.
+/// Retention by age: logistic with midpoint 1.38 m* and steepness 6.4 (simulated 0.97, 0.89, 0.43 and at most 0.35 at
+/// m*/2, m*, 1.5 m* and 2 m*); here averaged over ages 0 to `associations`.
+double delta_holds(const MixerTraits& traits, double associations) {
+  const double horizon = 1.38 * traits.key_dim / 2 * std::log1p(traits.value_dim / (4 * log_values));
+  constexpr double steepness = 6.4;
+  const double x = associations / horizon;
+  const double lost = (softplus(steepness * (x - 1)) - softplus(-steepness)) / (steepness * x);
+  return std::clamp(1 - lost, 0.0, 1.0);
+}
+
+double misses(double at_4k, double context) { return std::min(1.0, at_4k * std::pow(context / 4096, misses_exponent)); }
+
+/// Kinds of layers that hold the needle at different shares of the depths.
+struct Kinds {
+  std::array<const LayerRecall*, 32> sorted{};
+  std::size_t size = 0;
+};
+
+/// The integral over depths: kinds by falling `holds`, each step's depths seen by all kinds so far.
+double recovered(const Kinds& kinds, RecallCase which, double layers, double scale) {
+  const auto index = static_cast<std::size_t>(which);
+  std::array<const LayerRecall*, 32> order = kinds.sorted;
+  const auto end = order.begin() + static_cast<std::ptrdiff_t>(kinds.size);
+  std::sort(order.begin(), end,
+            [&](const LayerRecall* a, const LayerRecall* b) { return a->holds[index] > b->holds[index]; });
+  double result = 0;
+  double holding = 0;
+  for (auto kind = order.begin(); kind != end; ++kind) {
+    holding += (*kind)->count / layers;
+    const double next = kind + 1 == end ? 0 : (*(kind + 1))->holds[index];
+    result += ((*kind)->holds[index] - next) * -std::expm1(-holding / scale);
+  }
+  return std::clamp(result, 0.0, 1.0);
+}
+
+double sparse_holds(double sparsity) {
+  if (sparsity <= 0) return 1;
+  const double compression = 1 / (1 - sparsity);
+  return 1 / (1 + (std::pow(compression, sparse_exponent) - 1) / dense_odds);
+}
+
+}  // namespace
+
+LayerRecall layer_recall(const MixerTraits& traits, double context) {
+  LayerRecall result;
+  if (traits.visible_tokens > 0) {
+    const double seen = std::min(1.0, traits.visible_tokens / context);
+    result.exact = traits.exact;
+    result.windowed = seen < 1;
+    result.holds.fill(seen * sparse_holds(traits.sparsity));
+    return result;
+  }
+  if (traits.key_dim <= 0 || traits.value_dim <= 0) return result;
+  const bool selective = traits.gated || traits.delta_rule;
+  const double written = context * (selective ? selective_density : ungated_density);
+  const auto& factor = context > longest_recurrent ? density_factor_outside : density_factor;
+  for (std::size_t i = 0; i < n_recall_cases; ++i)
+    result.holds[i] =
+        traits.delta_rule ? delta_holds(traits, written * factor[i]) : additive_holds(traits, written * factor[i]);
+  return result;
+}
+
+RecallPrediction combine(std::span<const LayerRecall> layers, double context) {
+  Kinds kinds;
+  double total = 0;
+  double windowed = 0;
+  bool any_exact = false;
+  for (const LayerRecall& layer : layers) {
+    if (kinds.size < kinds.sorted.size()) kinds.sorted[kinds.size++] = &layer;
+    total += layer.count;
+    windowed += layer.windowed ? layer.count : 0;
+    any_exact = any_exact || layer.exact;
+  }
+  RecallPrediction result;
+  if (total <= 0) return result;
+  const double by_windows = (share_scale_windows - share_scale) * windowed / total;
+  const auto at = [&](RecallCase which, double scale, double missed) {
+    return (1 - missed) * recovered(kinds, which, total, scale + by_windows);
+  };
+  const double ruler = misses(ruler_misses_at_4k, context);
+  result.single = at(RecallCase::single, share_scale, misses(single_misses_at_4k, context));
+  result.multi_key = at(RecallCase::multi_key, share_scale, ruler);
+  result.multi_value = at(RecallCase::multi_value, share_scale, ruler);
+  result.low = at(RecallCase::low, share_scale_low, ruler);
+  result.high = at(RecallCase::high, share_scale_high, 0);
+  result.extrapolated = context > (any_exact ? longest_exact : longest_recurrent);
+  return result;
+}
+
+RecallPrediction predict_recall(const Architecture& architecture, double context) {
+  std::array<LayerRecall, 32> kinds;
+  std::array<const Mixer*, 32> mixers{};
+  std::size_t size = 0;
+  for (const Block& block : architecture.blocks)
+    for (const Layer& layer : block.layers) {
+      const auto seen = mixers.begin() + static_cast<std::ptrdiff_t>(size);
+      auto found = std::find_if(mixers.begin(), seen, [&](const Mixer* m) { return *m == layer.mixer; });
+      if (found == seen && size < kinds.size()) {
+        kinds[size] = layer_recall(traits(layer.mixer, context), context);
+        kinds[size].count = block.repeat;
+        mixers[size++] = &layer.mixer;
+      } else {
+        // Beyond 32 kinds of mixer in one model the last stands for the rest.
+        kinds[found == seen ? size - 1 : static_cast<std::size_t>(found - mixers.begin())].count += block.repeat;
+      }
+    }
+  return combine(std::span(kinds.data(), size), context);
+}
+
+}  // namespace archfront
