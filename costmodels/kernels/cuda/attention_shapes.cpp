@@ -3,6 +3,7 @@
 
 #include "costmodels/errors.h"
 #include "costmodels/kernels/cuda/decode_attention.h"
+#include "costmodels/kernels/cuda/decode_splits.h"
 #include "costmodels/kernels/cuda/prefill_attention.h"
 
 namespace archfront::cuda {
@@ -58,6 +59,11 @@ void validate(const DecodeAttentionShape& shape) {
   require_positive(kernel, "context", shape.context);
   require_heads(kernel, shape.n_heads, shape.n_kv_heads, shape.head_dim);
   require_window(kernel, shape.window, shape.sinks);
+  require_not_negative(kernel, "n_splits", shape.n_splits);
+  if (shape.n_splits > max_decode_splits)
+    throw InputError("n_splits = " + std::to_string(shape.n_splits) +
+                     " is out of range: decode attention: it must be " + std::to_string(max_decode_splits) +
+                     " or less");
 }
 
 }  // namespace archfront::cuda

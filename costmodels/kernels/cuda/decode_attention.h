@@ -15,6 +15,7 @@ struct DecodeAttentionShape {
   int head_dim = 128;  ///< 64, 128 or 256
   int window = 0;      ///< last keys that are visible; 0: all
   int sinks = 0;       ///< first keys that stay visible outside the window
+  int n_splits = 0;    ///< parts the context is cut in, at most 128; 0: chosen for the device
 };
 
 /// Throws InputError naming the field and what it may be.

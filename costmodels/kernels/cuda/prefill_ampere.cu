@@ -1,0 +1,208 @@
+// Prefill attention, grouped queries, bf16, for every GPU since sm_80 (mma.sync and cp.async).
+// Shapes     q, o [batch, length, n_heads, head_dim];  k, v [batch, length, n_kv_heads, head_dim]
+// FLOPs      4 batch n_heads head_dim pairs, pairs = length (length + 1) / 2 causal (QK^T and PV; softmax not counted)
+// Bytes      4 batch length head_dim (n_heads + n_kv_heads)       (q, o, k and v once, 2 bytes each)
+// Intensity  n_heads / (n_heads + n_kv_heads) length / 2 FLOP/byte causal: 1600 at 32:8 and length 4096, matrix units
+// bind Floor      FLOPs / the rate of mma.sync, on Hopper about 62% of what wgmma reaches Plan       one block a (query
+// block, head, sequence), longest first; four warps of 16 or 32 query rows each hold
+//            their scores, their probabilities and their output in registers. The next K tile loads during the softmax
+//            and PV, the next V tile during QK^T
+// Tile       128 queries (64 at head_dim 256) x 64 keys: Q + K + V = (128 + 64 + 64) x 128 x 2 B = 64 KiB, two or three
+//            blocks a multiprocessor by registers. 32 rows a warp, so that a K or V fragment read from shared memory
+//            (128 B a clock) serves two products; at head_dim 256 the output alone takes 128 registers a 16 rows
+#include <cuda_bf16.h>
+
+#include "costmodels/kernels/cuda/cp_async.cuh"
+#include "costmodels/kernels/cuda/launch.h"
+#include "costmodels/kernels/cuda/prefill_paths.h"
+#include "costmodels/kernels/cuda/softmax_rows.cuh"
+
+namespace archfront::cuda {
+namespace {
+
+constexpr int n_threads = 128;
+
+template <int head_dim_>
+struct Tile {
+  static constexpr int head_dim = head_dim_;
+  static constexpr int row_tiles = head_dim == 256 ? 1 : 2;  // of 16 rows, a warp
+  static constexpr int queries = 64 * row_tiles;
+  static constexpr int keys = 64;
+  static constexpr int chunks = head_dim / 8;  // of 16 bytes, a row
+  static constexpr int shared_bytes = (queries + 2 * keys) * head_dim * 2;
+};
+
+/// Starts the copy of `rows` rows from `first_row` on; rows past the sequence become zeros.
+template <int chunks, int rows>
+__device__ __forceinline__ void copy_rows(std::uint32_t tile, const __nv_bfloat16* head, std::int64_t row_stride,
+                                          int first_row, int length) {
+#pragma unroll
+  for (int i = 0; i < rows * chunks / n_threads; ++i) {
+    const int index = i * n_threads + static_cast<int>(threadIdx.x);
+    const int row = index / chunks;
+    const int chunk = index % chunks;
+    const bool valid = first_row + row < length;
+    const __nv_bfloat16* source = head + (valid ? (first_row + row) * row_stride : 0) + chunk * 8;
+    copy_async(tile + swizzled<chunks>(row, chunk), source, valid);
+  }
+}
+
+/// scores[queries of the warp, keys] = Q K^T.
+template <class T>
+__device__ __forceinline__ void score(float (&scores)[T::row_tiles][T::keys / 2], std::uint32_t q_tile,
+                                      std::uint32_t k_tile, int warp_row) {
+  const int lane = static_cast<int>(threadIdx.x % 32);
+#pragma unroll
+  for (int r = 0; r < T::row_tiles; ++r)
+#pragma unroll
+    for (float& value : scores[r]) value = 0.0f;
+#pragma unroll
+  for (int step = 0; step < T::head_dim / 16; ++step) {
+    std::uint32_t q[T::row_tiles][4];
+#pragma unroll
+    for (int r = 0; r < T::row_tiles; ++r)
+      load_matrices(q[r], q_tile + swizzled<T::chunks>(warp_row + 16 * r + lane % 16, 2 * step + lane / 16));
+#pragma unroll
+    for (int n = 0; n < T::keys / 16; ++n) {
+      std::uint32_t k[4];
+      load_matrices(k, k_tile + swizzled<T::chunks>(16 * n + lane % 8 + lane / 16 * 8, 2 * step + lane / 8 % 2));
+#pragma unroll
+      for (int r = 0; r < T::row_tiles; ++r) {
+        multiply_add(reinterpret_cast<float(&)[4]>(scores[r][8 * n]), q[r], k[0], k[1]);
+        multiply_add(reinterpret_cast<float(&)[4]>(scores[r][8 * n + 4]), q[r], k[2], k[3]);
+      }
+    }
+  }
+}
+
+/// output[queries of the warp, head_dim] += P V, P the scores after the softmax, rounded to bf16.
+template <class T>
+__device__ __forceinline__ void add_values(float (&output)[T::row_tiles][T::head_dim / 2],
+                                           const float (&scores)[T::row_tiles][T::keys / 2], std::uint32_t v_tile) {
+  const int lane = static_cast<int>(threadIdx.x % 32);
+#pragma unroll
+  for (int step = 0; step < T::keys / 16; ++step) {
+    std::uint32_t p[T::row_tiles][4];
+#pragma unroll
+    for (int r = 0; r < T::row_tiles; ++r)
+#pragma unroll
+      for (int i = 0; i < 4; ++i) p[r][i] = pack_bf16(scores[r][8 * step + 2 * i], scores[r][8 * step + 2 * i + 1]);
+#pragma unroll
+    for (int n = 0; n < T::head_dim / 16; ++n) {
+      std::uint32_t v[4];
+      load_matrices_transposed(v, v_tile + swizzled<T::chunks>(16 * step + lane % 16, 2 * n + lane / 16));
+#pragma unroll
+      for (int r = 0; r < T::row_tiles; ++r) {
+        multiply_add(reinterpret_cast<float(&)[4]>(output[r][8 * n]), p[r], v[0], v[1]);
+        multiply_add(reinterpret_cast<float(&)[4]>(output[r][8 * n + 4]), p[r], v[2], v[3]);
+      }
+    }
+  }
+}
+
+template <class T>
+__device__ __forceinline__ void store_rows(__nv_bfloat16* head, std::int64_t row_stride, int first_row, int length,
+                                           const float (&output)[T::head_dim / 2], const float (&factor)[2]) {
+  const int lane = static_cast<int>(threadIdx.x % 32);
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const int row = first_row + lane / 4 + 8 * half;
+    if (row >= length) continue;
+    auto* target = reinterpret_cast<std::uint32_t*>(head + row * row_stride) + lane % 4;
+#pragma unroll
+    for (int n = 0; n < T::head_dim / 8; ++n)
+      target[4 * n] = pack_bf16(output[4 * n + 2 * half] * factor[half], output[4 * n + 2 * half + 1] * factor[half]);
+  }
+}
+
+template <int head_dim>
+__global__ void __launch_bounds__(n_threads) prefill_kernel(const PrefillArguments arguments) {
+  using T = Tile<head_dim>;
+  extern __shared__ __align__(128) unsigned char shared[];
+  const std::uint32_t q_tile = shared_address(shared);
+  const std::uint32_t k_tile = q_tile + T::queries * head_dim * 2;
+  const std::uint32_t v_tile = k_tile + T::keys * head_dim * 2;
+
+  const Visibility visibility = arguments.visibility;
+  const int length = visibility.length;
+  const int n_pairs = arguments.batch * arguments.n_heads;
+  const int n_blocks = static_cast<int>(gridDim.x) / n_pairs;
+  const int pair = static_cast<int>(blockIdx.x) % n_pairs;
+  const int block = n_blocks - 1 - static_cast<int>(blockIdx.x) / n_pairs;
+  const int head = pair % arguments.n_heads;
+  const std::int64_t sequence_row = static_cast<std::int64_t>(pair / arguments.n_heads) * length;
+  const std::int64_t q_stride = static_cast<std::int64_t>(arguments.n_heads) * head_dim;
+  const std::int64_t kv_stride = static_cast<std::int64_t>(arguments.n_kv_heads) * head_dim;
+  const int kv_head = head / (arguments.n_heads / arguments.n_kv_heads);
+  const auto* q = static_cast<const __nv_bfloat16*>(arguments.q) + sequence_row * q_stride + head * head_dim;
+  const auto* k = static_cast<const __nv_bfloat16*>(arguments.k) + sequence_row * kv_stride + kv_head * head_dim;
+  const auto* v = static_cast<const __nv_bfloat16*>(arguments.v) + sequence_row * kv_stride + kv_head * head_dim;
+  auto* o = static_cast<__nv_bfloat16*>(arguments.o) + sequence_row * q_stride + head * head_dim;
+
+  const int first_query = block * T::queries;
+  const int warp_row = static_cast<int>(threadIdx.x / 32) * 16 * T::row_tiles;
+  const KeyTiles tiles = key_tiles(visibility, first_query, T::queries, T::keys);
+
+  RowSoftmax rows[T::row_tiles];
+  float output[T::row_tiles][head_dim / 2] = {};
+  copy_rows<T::chunks, T::queries>(q_tile, q, q_stride, first_query, length);
+  copy_rows<T::chunks, T::keys>(k_tile, k, kv_stride, tiles.at(0) * T::keys, length);
+  close_copy_group();
+  for (int step = 0; step < tiles.count(); ++step) {
+    const int first_key = tiles.at(step) * T::keys;
+    wait_copy_groups<0>();
+    __syncthreads();  // K is there, and every warp is through with the last V
+    copy_rows<T::chunks, T::keys>(v_tile, v, kv_stride, first_key, length);
+    close_copy_group();
+    float scores[T::row_tiles][T::keys / 2];
+    score<T>(scores, q_tile, k_tile, warp_row);
+    wait_copy_groups<0>();
+    __syncthreads();  // V is there, and every warp is through with K
+    if (step + 1 < tiles.count()) {
+      copy_rows<T::chunks, T::keys>(k_tile, k, kv_stride, tiles.at(step + 1) * T::keys, length);
+      close_copy_group();
+    }
+    const bool hidden = partly_hidden(visibility, first_query + warp_row, 16 * T::row_tiles, first_key, T::keys);
+#pragma unroll
+    for (int r = 0; r < T::row_tiles; ++r) {
+      if (hidden)
+        hide(scores[r], visibility, first_query + warp_row + 16 * r + static_cast<int>(threadIdx.x % 32) / 4,
+             first_key);
+      float rescale[2];
+      update(rows[r], scores[r], arguments.scale, rescale);
+      multiply_rows(output[r], rescale);
+    }
+    add_values<T>(output, scores, v_tile);
+  }
+#pragma unroll
+  for (int r = 0; r < T::row_tiles; ++r) {
+    float factor[2];
+    finish(rows[r], factor);
+    store_rows<T>(o, q_stride, first_query + warp_row + 16 * r, length, output[r], factor);
+  }
+}
+
+template <int head_dim>
+void launch(const PrefillArguments& arguments, cudaStream_t stream) {
+  using T = Tile<head_dim>;
+  require_success(
+      cudaFuncSetAttribute(prefill_kernel<head_dim>, cudaFuncAttributeMaxDynamicSharedMemorySize, T::shared_bytes),
+      "reserving shared memory for prefill attention");
+  const int n_blocks = (arguments.visibility.length + T::queries - 1) / T::queries;
+  const dim3 grid(static_cast<unsigned>(n_blocks * arguments.batch * arguments.n_heads));
+  prefill_kernel<head_dim><<<grid, n_threads, T::shared_bytes, stream>>>(arguments);
+  require_success(cudaGetLastError(), "launching prefill attention");
+}
+
+}  // namespace
+
+void prefill_ampere(const PrefillArguments& arguments, int head_dim, cudaStream_t stream) {
+  if (head_dim == 64)
+    launch<64>(arguments, stream);
+  else if (head_dim == 128)
+    launch<128>(arguments, stream);
+  else
+    launch<256>(arguments, stream);
+}
+
+}  // namespace archfront::cuda
