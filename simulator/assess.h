@@ -32,10 +32,10 @@ struct Assessment {
   double prefill_tokens_per_second = 0;  ///< whole batch, prompt_tokens each
   double ttft_seconds = 0;
   double tpot_seconds = 0;
-  double train_seconds = 0;  ///< of the whole training run on one device
-  double train_flops = 0;
+  double train_seconds = 0;               ///< of the whole training run on one device
+  double train_flops = 0;                 ///< of that run; a layer run again for its activations is not counted
   double state_bytes = 0;                 ///< whole batch, at `context`
-  double peak_memory_bytes = 0;           ///< serving, at `context`
+  double peak_memory_bytes = 0;           ///< of a decode step at `context`: weights, state, activations
   double dollars_per_million_tokens = 0;  ///< output tokens, their prompts' prefill included
   bool fits = true;
   bool extrapolated = false;
@@ -43,7 +43,8 @@ struct Assessment {
 
 /// Assesses architectures that share one machine, workload and law. It sums the costs of layers, which are looked up in
 /// a cache keyed by everything they depend on: after the first sight of a layer an assessment allocates nothing. The
-/// cache makes an Assessor single-threaded; give each thread a copy. Results do not depend on what the cache holds.
+/// cache makes an Assessor single-threaded; give each thread a copy. Results do not depend on what the cache holds,
+/// and are those of `estimate` for the same steps, bit for bit. The machine and the law must outlive it.
 class Assessor {
  public:
   Assessor(const Machine& machine, const Workload& workload, const LossModel& law);

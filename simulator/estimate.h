@@ -45,6 +45,10 @@ struct Estimate {
   std::vector<OperationCost> operations;
 };
 
+/// Tokens a model is trained on where nothing else is said: 20 a parameter that a token passes through (Hoffmann et
+/// al., arXiv:2203.15556, section 3.4).
+double default_training_tokens(const Parameters& parameters);
+
 /// Everything `archfront estimate` prints. `training_tokens` = 0: 20 a parameter.
 Estimate estimate(const Architecture& architecture, const Machine& machine, const Step& step, const LossModel& law,
                   double training_tokens);

@@ -1,0 +1,62 @@
+#include "simulator/estimate.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "simulator/lowering.h"
+#include "simulator/step_cost.h"
+
+namespace archfront {
+namespace {
+
+constexpr double z_80 = 1.2815515655446004;  ///< half-width of an 80% band in standard deviations
+constexpr double seconds_per_hour = 3600;
+
+/// The band is of a factor, so that it never reaches below zero.
+StepTime time_of(const StepCost& cost) {
+  const double factor = std::exp(z_80 * standard_deviation(cost) / cost.seconds);
+  return {.seconds = cost.seconds,
+          .seconds_low = cost.seconds / factor,
+          .seconds_high = cost.seconds * factor,
+          .flops = cost.flops,
+          .bytes = cost.bytes,
+          .extrapolated = cost.extrapolated};
+}
+
+std::vector<OperationCost> operation_costs(const Architecture& architecture, const Machine& machine, const Step& step) {
+  std::vector<OperationCost> costs;
+  for (const CountedOperation& counted : lower(architecture, step)) {
+    const Latency one = latency(machine, counted.operation, step.engine);
+    costs.push_back({.name = std::string(counted.name),
+                     .kind = std::string(kind_name(counted.operation)),
+                     .count = counted.count,
+                     .flops = counted.count * flops(counted.operation),
+                     .bytes = counted.count * minimum_bytes(counted.operation),
+                     .seconds = counted.count * one.seconds,
+                     .bound = one.bound});
+  }
+  return costs;
+}
+
+}  // namespace
+
+double default_training_tokens(const Parameters& parameters) { return 20.0 * static_cast<double>(parameters.active); }
+
+Estimate estimate(const Architecture& architecture, const Machine& machine, const Step& step, const LossModel& law,
+                  double training_tokens) {
+  Estimate result;
+  result.parameters = parameters(architecture);
+  result.footprint = footprint(architecture, step);
+  result.fits = result.footprint.peak_memory_bytes <= machine.memory_bytes;
+  result.time = time_of(step_cost(architecture, machine, step));
+  result.tokens_per_second = static_cast<double>(tokens(step)) / result.time.seconds;
+  result.dollars_per_million_tokens = machine.dollars_per_hour / seconds_per_hour / result.tokens_per_second * 1e6;
+  result.training_tokens = training_tokens > 0 ? training_tokens : default_training_tokens(result.parameters);
+  result.loss = predict_loss(law, loss_inputs(architecture, result.training_tokens));
+  result.recall = predict_recall(architecture, static_cast<double>(step.context));
+  result.extrapolated = result.time.extrapolated || result.loss.extrapolated || result.recall.extrapolated;
+  result.operations = operation_costs(architecture, machine, step);
+  return result;
+}
+
+}  // namespace archfront

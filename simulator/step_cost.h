@@ -1,0 +1,40 @@
+#pragma once
+
+#include <array>
+
+#include "costmodels/latency.h"
+#include "simulator/architecture.h"
+
+namespace archfront {
+
+/// Kinds of operation that are each served by their own measured tables, so that errors within one are of a piece.
+inline constexpr std::size_t table_groups = 10;
+std::size_t table_group(const Operation& operation);
+
+/// What part of a step costs.
+struct StepCost {
+  double seconds = 0;
+  double flops = 0;
+  double bytes = 0;
+  bool extrapolated = false;
+  std::array<double, table_groups> error_seconds{};  ///< one standard deviation of the seconds from each group's tables
+};
+
+/// Adds `one`, `count` times.
+void accumulate(StepCost& total, const StepCost& one, double count);
+
+/// One layer, or the ends, of a step on a machine. `scratch` is cleared and refilled; it saves allocating.
+StepCost layer_cost(const Architecture& architecture, const Layer& layer, const Machine& machine, const Step& step,
+                    Operations& scratch);
+StepCost ends_cost(const Architecture& architecture, const Machine& machine, const Step& step, Operations& scratch);
+/// The whole step: its layers in order, then its ends.
+StepCost step_cost(const Architecture& architecture, const Machine& machine, const Step& step);
+
+/// One standard deviation of a step's seconds: errors of one group add up, those of different groups are independent,
+/// and two machines of one kind differ by machine_spread.
+double standard_deviation(const StepCost& cost);
+/// Relative difference between two machines of one kind running the same kernels. An assumption: clocks, memory bins
+/// and cooling of nominally equal accelerators differ by a few percent (Sinha et al., arXiv:2208.11035).
+inline constexpr double machine_spread = 0.03;
+
+}  // namespace archfront
