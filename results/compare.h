@@ -20,6 +20,7 @@ struct Comparand {
 struct ComparedPoint {
   std::string sweep;
   FrontierPoint point;
+  bool joint = false;  ///< no point of any sweep dominates it
 };
 
 /// A part of an architecture ("n_kv_heads") in which dominated points differ from the point that dominates them.
@@ -52,7 +53,7 @@ struct Comparison {
   std::map<std::string, double> attainment;
   std::vector<Dominance> dominated;     ///< every ordered pair
   std::vector<ComparedPoint> points;    ///< every frontier point of every sweep
-  std::vector<ComparedPoint> frontier;  ///< those that no other dominates
+  std::vector<ComparedPoint> frontier;  ///< the joint ones, of equal ones the first
 };
 
 /// Throws InputError if there are fewer than two sweeps, one has an empty frontier, or they share fewer than two

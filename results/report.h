@@ -10,7 +10,7 @@
 namespace archfront {
 
 /// What a report says of a sweep beside its inputs and its result.
-struct Provenance {
+struct ReportSource {
   std::string started;       ///< UTC; "": not said
   std::string machine_json;  ///< the calibration's machine.json; "": not shown
 };
@@ -26,7 +26,7 @@ struct ChartAxes {
 /// tooltips with the whole architecture, reference models marked, the sample behind it, and a sortable table. Written
 /// beside `path` and renamed, so no reader sees half of it. Throws InputError if `path` cannot be written.
 void write_html(const std::filesystem::path& path, const SweepConfig& config, const SweepResult& result,
-                const Provenance& provenance = {});
+                const ReportSource& source = {});
 /// The frontiers on one plot, coloured by sweep, who dominates whom and why, and the joint frontier as a table.
 void write_html(const std::filesystem::path& path, const Comparison& comparison);
 /// A fit: parameters with errors and intervals, runs against the law, residuals. Throws InputError if its JSON does not

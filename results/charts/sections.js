@@ -1,0 +1,163 @@
+"use strict";
+
+// The parts of a report below and beside its chart.
+const archfront_sections = (() => {
+  const { scale_for, title, number, ratio, percent, duration } = archfront_format;
+  const { element } = archfront_table;
+
+  const card = (heading, ...children) => element("section", { class: "card" }, element("h2", {}, heading), ...children);
+
+  function tiles(entries) {
+    const made = entries.filter(Boolean).map(([name, value, note]) =>
+      element("div", {}, element("dt", {}, name), element("dd", {}, value, note ? element("small", {}, ` ${note}`) : null)));
+    return element("dl", { class: "tiles" }, ...made);
+  }
+
+  function facts(entries) {
+    const made = entries.flatMap(([name, value, note]) => [
+      element("dt", {}, name), element("dd", {}, value, note ? element("small", {}, note) : null)]);
+    return element("dl", { class: "facts" }, ...made);
+  }
+
+  function plain_table(headings, rows) {
+    const numeric = (value) => (typeof value === "number" || /^[−\d.,–]+[×%]?$/.test(String(value)) ? "numeric" : "wrap");
+    const head = headings.map((heading, column) =>
+      element("th", { scope: "col", class: rows.length && numeric(rows[0][column]) === "numeric" ? "numeric" : "" }, heading));
+    const body = rows.map((row) => element("tr", {}, ...row.map((cell) =>
+      cell instanceof Node ? element("td", { class: "numeric" }, cell)
+                           : element("td", { class: numeric(cell) }, typeof cell === "number" ? number(cell) : cell))));
+    return element("div", { class: "scroll" },
+                   element("table", {}, element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...body)));
+  }
+
+  /** Ratio in the direction that counts: above 1 is a gain. */
+  function gain(objective, from, to) {
+    return objective.direction === "maximise" ? to / from : from / to;
+  }
+
+  function gain_text(value) {
+    if (!Number.isFinite(value)) return element("span", {}, "–");
+    const kind = value > 1.0005 ? "good" : value < 0.9995 ? "bad" : "";
+    return element("span", { class: kind }, ratio(value));
+  }
+
+  /** For each objective the best frontier point that loses nothing on the loss of the first reference. */
+  function findings(data, select) {
+    const reference = data.references?.[0];
+    const anchor = data.objectives.find((o) => o.of_sweep && o.name === "loss");
+    if (!reference || !anchor || !Number.isFinite(reference.values.loss)) return null;
+    const allowed = data.frontier.filter((row) => row.values.loss <= reference.values.loss);
+    const intro = `At the predicted loss of ${reference.name} (${number(reference.values.loss)}) or better, the frontier holds:`;
+    if (!allowed.length)
+      return card("Against the reference", element("p", {}, `No frontier point has the predicted loss of ${reference.name} ` +
+        `(${number(reference.values.loss)}) or better.`));
+    const rows = data.objectives.filter((o) => o.of_sweep && o !== anchor).map((objective) => {
+      const sign = objective.direction === "maximise" ? -1 : 1;
+      const best = allowed.reduce((a, b) => (sign * b.values[objective.name] < sign * a.values[objective.name] ? b : a));
+      const from = reference.values[objective.name];
+      const to = best.values[objective.name];
+      const { divide, unit } = scale_for(objective.unit, [from, to]);
+      const change = `${number(from / divide)} → ${number(to / divide)} ${unit}`;
+      const go = element("button", { type: "button", class: "copy", onclick: () => select(best) }, best.label);
+      return [title(objective.name), element("span", {}, change), gain_text(gain(objective, from, to)), go,
+              element("span", {}, `${best.fields.mixers}`)];
+    });
+    return card(`Against ${reference.name}`, element("p", {}, intro),
+                plain_table(["objective", `${reference.name} → best`, "gain", "point", "its layers"], rows));
+  }
+
+  function change_path(data, row) {
+    if (!row.changes?.length) return [];
+    const steps = [];
+    for (const { change, objective, gain: value } of row.changes) {
+      if (steps.at(-1)?.change !== change) steps.push({ change, gains: {} });
+      steps.at(-1).gains[objective] = value;
+    }
+    const names = [...new Set(row.changes.map((step) => step.objective))];
+    const rows = steps.map((step) => [step.change, ...names.map((name) => gain_text(step.gains[name]))]);
+    const from = data.references?.[0]?.name;
+    return [element("h3", {}, from ? `From ${from}, change by change` : "Change by change"),
+            plain_table(["change", ...names.map(title)], rows)];
+  }
+
+  async function copy(text, button) {
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch {
+      const area = element("textarea", { style: "position:fixed;opacity:0" });
+      area.value = text;
+      document.body.append(area);
+      area.select();
+      document.execCommand("copy");
+      area.remove();
+    }
+    const before = button.textContent;
+    button.textContent = "Copied";
+    setTimeout(() => (button.textContent = before), 1200);
+  }
+
+  /** Everything about one point. */
+  function details(data, row) {
+    if (!row)
+      return [element("h2", {}, "A point"), element("p", { class: "lead" },
+        "Click a point of the chart or a row of the table to see its architecture, what it costs and how it is reached.")];
+    const reference = data.references?.[0];
+    const objectives = data.objectives.map((objective) => {
+      const value = row.values[objective.name];
+      const { divide, unit } = scale_for(objective.unit, [value]);
+      const against = reference && gain(objective, reference.values[objective.name], value);
+      return [title(objective.name), `${number(value / divide)} ${unit}`, against && Number.isFinite(against) ? ratio(against) : null];
+    });
+    const json = JSON.stringify(row.architecture, null, 2);
+    const button = element("button", { type: "button", class: "copy", onclick: () => copy(json, button) }, "Copy");
+    return [
+      element("h2", {}, row.label), element("p", {}, row.fields.mixers),
+      facts([["parameters", `${number(row.parameters.total / 1e9)} billion`],
+             ["not embedding", `${number(row.parameters.non_embedding / 1e9)} billion`],
+             ...Object.entries(row.fields).filter(([name, value]) => name !== "mixers" && value !== "")
+               .map(([name, value]) => [name, String(value)])]),
+      element("h3", {}, reference ? `Objectives, and gain over ${reference.name}` : "Objectives"), facts(objectives),
+      ...change_path(data, row),
+      element("div", { class: "head" }, element("h3", {}, "Architecture, native form"), button),
+      element("pre", {}, json),
+    ];
+  }
+
+  function rejected(data) {
+    const rows = [...data.rejected].sort((a, b) => b.count - a.count)
+      .map(({ reason, count, example }) => [reason.replaceAll("_", " "), count.toLocaleString("en-US"), example]);
+    if (!rows.length) return card("Rejected candidates", element("p", {}, "None."));
+    return card("Rejected candidates", plain_table(["reason", "candidates", "one of them"], rows));
+  }
+
+  function inputs(data) {
+    return card("Inputs", facts([["law", data.law || "default"], ["seed", String(data.seed)]]),
+                element("h3", {}, "Sweep file"), element("pre", {}, data.config_text));
+  }
+
+  function machine(data) {
+    if (!data.machine_description) return card("Machine", element("p", {}, data.machine));
+    const { name, description, dollars_per_hour, price_source, provenance = {}, ceilings = {} } = data.machine_description;
+    const entries = [["name", name], ["what", description], ["price", dollars_per_hour ? `$${number(dollars_per_hour)} an hour` : "",
+      price_source], ...Object.entries(provenance)].filter(([, value]) => value);
+    const rates = Object.entries(ceilings).filter(([, value]) => value)
+      .map(([key, value]) => [key.replaceAll("_", " "), number(value)]);
+    return card("Machine", facts(entries.map(([key, value, note]) => [key, String(value), note])),
+                rates.length ? element("h3", {}, "Measured ceilings (SI units)") : null, rates.length ? facts(rates) : null);
+  }
+
+  function dominance(data) {
+    const sentences = data.dominated.map(({ of, by, points, why }) => {
+      const total = data.frontier.filter((row) => row.sweep === of).length;
+      const reasons = why.slice(0, 6).map((part) => [part.field, `${part.points} of ${points}`,
+        `${part.most_common} (${part.occurrences})`]);
+      return [element("h3", {}, `${points} of ${total} points of ${of} are dominated by a point of ${by}`),
+              ...(reasons.length ? [plain_table(["differs in", "points", "most often"], reasons)] : [])];
+    });
+    return card("Who dominates whom, and why",
+                element("p", {}, "Each dominated point is set against the dominating one that differs from it in the fewest fields."),
+                ...sentences.flat());
+  }
+
+  return { card, tiles, facts, plain_table, findings, details, rejected, inputs, machine, dominance, percent, duration };
+})();

@@ -1,0 +1,12 @@
+#pragma once
+
+#include <filesystem>
+#include <string_view>
+
+namespace archfront {
+
+/// Writes beside `path` and renames, so that no reader sees half a file. Throws InputError if the file cannot be made
+/// there, std::runtime_error if the disk is full or fails.
+void write_file(const std::filesystem::path& path, std::string_view content);
+
+}  // namespace archfront
