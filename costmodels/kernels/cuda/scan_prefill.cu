@@ -1,0 +1,176 @@
+// Chunked prefill of a linear recurrence, scalar gate and (gated) delta rule, bf16 (sm_80 and later).
+// Shapes     q, k [batch, length, n_heads, key_dim];  v, o [batch, length, n_heads, value_dim];  gates f32 a token and
+// head Source     Yang et al., arXiv:2412.06464, section 3.3. Within a chunk of C = 64 tokens, G the running sum of log
+// decays:
+//              T = (I + A)^-1 diag(beta),  A_ij = beta_i e^(G_i - G_j) k_i.k_j  (j < i)
+//              R = T (V - e^G K S)         P_ij = scale e^(G_i - G_j) q_i.k_j   (j <= i)
+//              O = scale e^G Q S + P R     S   <- e^(G_C) S + K^T e^(G_C - G) R
+//            Without a delta R = V. W = T K and U = T V are never formed: T meets (V - K S) instead, 2 C d_k FLOPs
+//            less.
+// FLOPs      a token and head: 6 d_k d_v + C (4 d_k + 4 d_v) + C^2 with a delta, 4 d_k d_v + C (2 d_k + 2 d_v) without
+//            (whole C x C tiles; the kernels skip the 16 x 16 blocks above the diagonal)
+// Bytes      2 (2 d_k + 2 d_v) a token and head: q, k, v and o once. 8 x 2048 tokens, 16 heads of 128: 268 MB
+// Floor      62 us at 4.3 TB/s for that shape; its 45 GFLOP take 57 us at 790 TFLOP/s, so memory binds if they overlap
+// Plan       1. matrices_kernel, a block a chunk: T and P (lower 16 x 16 blocks) and the decays, kept in the workspace
+//            2. states_kernel, a block a (sequence, head, columns of the state): walks the chunks, the state in
+//               registers. Columns of the state do not meet each other, so warps share inputs and nothing else.
+//            T and P cost 4 x 5 KiB a chunk and head of traffic beside the 64 KiB of q, k, v and o; K and Q are read
+//            twice
+// Tile       states: K + Q + V + P + T + gates = 16 + 16 + 16 + 8 + 8 + 0.5 KiB a stage at 128 columns, 3 stages:
+//            193.5 of 227 KiB; at 64 columns two blocks of 2 stages, 2 x 113 KiB; a warp's 16 x 128 of the state are 64
+//            registers, its 16 x 64 of o and of r 32 each
+#include <string>
+
+#include "costmodels/errors.h"
+#include "costmodels/kernels/cuda/launch.h"
+#include "costmodels/kernels/cuda/scan_matrices.cuh"
+#include "costmodels/kernels/cuda/scan_prefill.h"
+#include "costmodels/kernels/cuda/scan_states.cuh"
+
+namespace archfront::cuda {
+namespace {
+
+const char* const kernel_name = "scan prefill";
+
+bool has_delta(ScanKind kind) { return kind == ScanKind::delta || kind == ScanKind::gated_delta; }
+bool has_gate(ScanKind kind) { return kind == ScanKind::scalar_gate || kind == ScanKind::gated_delta; }
+
+void require_positive(const char* field, int value) {
+  if (value >= 1) return;
+  throw InputError(std::string(field) + " = " + std::to_string(value) + " is out of range: " + kernel_name +
+                   ": it must be at least 1");
+}
+
+void require_dim(const char* field, int value) {
+  if (value == 64 || value == 128) return;
+  throw InputError(std::string(field) + " = " + std::to_string(value) + " is not compiled: " + kernel_name +
+                   ": use 64 or 128");
+}
+
+struct Workspace {
+  std::size_t solve_bytes = 0;
+  std::size_t within_bytes = 0;
+  std::size_t gate_bytes = 0;
+};
+
+int chunks_of(const ScanPrefillShape& shape) { return (shape.length - 1) / chunk_tokens + 1; }
+
+Workspace workspace_of(const ScanPrefillShape& shape) {
+  const std::size_t matrices = static_cast<std::size_t>(shape.batch) * static_cast<std::size_t>(shape.n_heads) *
+                               static_cast<std::size_t>(chunks_of(shape));
+  Workspace workspace;
+  workspace.within_bytes = matrices * matrix_elements * sizeof(__nv_bfloat16);
+  workspace.solve_bytes = has_delta(shape.kind) ? workspace.within_bytes : 0;
+  workspace.gate_bytes = matrices * gate_floats * sizeof(float);
+  return workspace;
+}
+
+/// The widest tile that still gives every multiprocessor a block, or the narrowest: wide tiles share q, k, P and T
+/// among more columns, narrow ones spread few sequences over more multiprocessors.
+int value_tile_of(const ScanPrefillShape& shape) {
+  if (shape.value_tile != 0) return shape.value_tile;
+  const std::int64_t columns = static_cast<std::int64_t>(shape.batch) * shape.n_heads * shape.value_dim;
+  const std::int64_t processors = device_attribute(cudaDevAttrMultiProcessorCount);
+  int tile = shape.value_dim;
+  while (tile > 32 && columns / tile < processors * 3 / 4) tile /= 2;
+  return tile;
+}
+
+template <class Tile>
+void launch_states(const ScanArguments& arguments, unsigned blocks, cudaStream_t stream) {
+  require_success(cudaFuncSetAttribute(states_kernel<Tile>, cudaFuncAttributeMaxDynamicSharedMemorySize, Tile::bytes),
+                  "reserving shared memory for scan prefill");
+  states_kernel<Tile><<<blocks, Tile::threads, Tile::bytes, stream>>>(arguments);
+  require_success(cudaGetLastError(), "launching scan prefill");
+}
+
+template <int key_dim, bool delta>
+void launch(const ScanPrefillShape& shape, const ScanArguments& arguments, cudaStream_t stream) {
+  using Tile = MatricesTile<key_dim, delta>;
+  const unsigned heads = static_cast<unsigned>(shape.batch) * static_cast<unsigned>(shape.n_heads);
+  require_success(
+      cudaFuncSetAttribute(matrices_kernel<key_dim, delta>, cudaFuncAttributeMaxDynamicSharedMemorySize, Tile::bytes),
+      "reserving shared memory for scan prefill");
+  matrices_kernel<key_dim, delta>
+      <<<heads* static_cast<unsigned>(arguments.n_chunks), matrices_threads, Tile::bytes, stream>>>(arguments);
+  require_success(cudaGetLastError(), "launching scan prefill");
+  const int tile = value_tile_of(shape);
+  const unsigned blocks = heads * static_cast<unsigned>(shape.value_dim / tile);
+  if (tile == 128)
+    launch_states<StatesTile<key_dim, 128, delta, 2>>(arguments, blocks, stream);
+  else if (tile == 64)
+    launch_states<StatesTile<key_dim, 64, delta, 2>>(arguments, blocks, stream);
+  else
+    launch_states<StatesTile<key_dim, 32, delta, 3>>(arguments, blocks, stream);
+}
+
+}  // namespace
+
+void validate(const ScanPrefillShape& shape) {
+  if (!has_delta(shape.kind) && !has_gate(shape.kind) && shape.kind != ScanKind::linear)
+    throw InputError("kind = " + std::string(to_string(shape.kind)) + " is not compiled: " + kernel_name +
+                     ": use one of linear, scalar_gate, delta, gated_delta");
+  require_positive("batch", shape.batch);
+  require_positive("length", shape.length);
+  require_positive("n_heads", shape.n_heads);
+  require_dim("key_dim", shape.key_dim);
+  require_dim("value_dim", shape.value_dim);
+  const int tile = shape.value_tile;
+  if (tile != 0 && ((tile != 32 && tile != 64 && tile != 128) || tile > shape.value_dim))
+    throw InputError("value_tile = " + std::to_string(tile) + " is not compiled: " + kernel_name +
+                     ": use 0, 32, 64 or 128, at most value_dim");
+  const std::int64_t matrices = static_cast<std::int64_t>(shape.batch) * shape.n_heads * chunks_of(shape);
+  if (matrices > 0x7fffffff)
+    throw InputError("batch x n_heads x length is too large: " + std::string(kernel_name) +
+                     ": at most 2^31 chunks of 64 tokens in all");
+}
+
+std::size_t scan_prefill_workspace_bytes(const ScanPrefillShape& shape) {
+  validate(shape);
+  const Workspace workspace = workspace_of(shape);
+  return workspace.solve_bytes + workspace.within_bytes + workspace.gate_bytes;
+}
+
+void scan_prefill(const ScanPrefillShape& shape, const void* q, const void* k, const void* v, const float* log_decay,
+                  const float* beta, void* o, float* final_state, void* workspace, CUstream_st* stream) {
+  validate(shape);
+  require_aligned(kernel_name, "q", q);
+  require_aligned(kernel_name, "k", k);
+  require_aligned(kernel_name, "v", v);
+  require_aligned(kernel_name, "o", o);
+  require_aligned(kernel_name, "final_state", final_state);
+  require_aligned(kernel_name, "workspace", workspace);
+  if (has_gate(shape.kind)) require_aligned(kernel_name, "log_decay", log_decay);
+  if (has_delta(shape.kind)) require_aligned(kernel_name, "beta", beta);
+  const Workspace parts = workspace_of(shape);
+  auto* free = static_cast<unsigned char*>(workspace);
+  ScanArguments arguments{};
+  arguments.q = static_cast<const __nv_bfloat16*>(q);
+  arguments.k = static_cast<const __nv_bfloat16*>(k);
+  arguments.v = static_cast<const __nv_bfloat16*>(v);
+  arguments.log_decay = has_gate(shape.kind) ? log_decay : nullptr;
+  arguments.beta = has_delta(shape.kind) ? beta : nullptr;
+  arguments.o = static_cast<__nv_bfloat16*>(o);
+  arguments.final_state = final_state;
+  arguments.within = reinterpret_cast<__nv_bfloat16*>(free);
+  arguments.solve = reinterpret_cast<__nv_bfloat16*>(free + parts.within_bytes);
+  arguments.gates = reinterpret_cast<float*>(free + parts.within_bytes + parts.solve_bytes);
+  arguments.length = shape.length;
+  arguments.n_heads = shape.n_heads;
+  arguments.n_chunks = chunks_of(shape);
+  arguments.value_dim = shape.value_dim;
+  arguments.scale = shape.scale;
+  if (shape.key_dim == 128) {
+    if (has_delta(shape.kind))
+      launch<128, true>(shape, arguments, stream);
+    else
+      launch<128, false>(shape, arguments, stream);
+  } else {
+    if (has_delta(shape.kind))
+      launch<64, true>(shape, arguments, stream);
+    else
+      launch<64, false>(shape, arguments, stream);
+  }
+}
+
+}  // namespace archfront::cuda
