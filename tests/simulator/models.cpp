@@ -1,5 +1,7 @@
 #include "tests/simulator/models.h"
 
+#include <cmath>
+
 #include "costmodels/errors.h"
 
 namespace archfront {
@@ -28,6 +30,37 @@ Architecture hybrid_1b() {
 }
 
 Architecture shipped(const std::string& name) { return load_architecture(name, SOURCE_DIR "/experiments/models"); }
+
+Machine round_machine() {
+  Machine machine;
+  machine.name = "round";
+  machine.gpu = true;
+  machine.cores = 100;
+  machine.memory_bytes = 80e9;
+  machine.dollars_per_hour = 3.6;
+  machine.ceilings.flops_per_second = {50e12, 800e12, 1600e12, 0};
+  machine.ceilings.vector_flops_per_second = 50e12;
+  machine.ceilings.memory_bytes_per_second = 4e12;
+  machine.ceilings.read_bytes_per_second = 4e12;
+  machine.ceilings.graph_launch_seconds = 2e-6;
+  machine.ceilings.eager_launch_seconds = 8e-6;
+  const auto add = [&](OperationClass operation, Coordinate coordinate, double slowdown) {
+    Table table;
+    table.filter.operation = operation;
+    table.axes = {{coordinate, {1, 1e12}}};
+    table.log_ratio = {std::log(slowdown), std::log(slowdown)};
+    table.seconds = {1, 1};
+    table.residual = 0.05;
+    machine.tables.push_back(table);
+  };
+  add(OperationClass::gemm, Coordinate::m, 2);
+  add(OperationClass::scan_prefill, Coordinate::length, 1.25);
+  add(OperationClass::scan_decode, Coordinate::batch, 1.25);
+  add(OperationClass::elementwise, Coordinate::bytes, 1.25);
+  return machine;
+}
+
+LossModel default_law() { return load_law("default", SOURCE_DIR "/experiments/laws"); }
 
 std::string error_of(const nlohmann::json& json) {
   try {

@@ -3,7 +3,9 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "costmodels/machine.h"
 #include "simulator/architecture.h"
+#include "simulator/scaling/law.h"
 
 /// Models the tests of this room share.
 namespace archfront {
@@ -15,6 +17,12 @@ Architecture llama_1b();
 Architecture hybrid_1b();
 /// A shipped model of experiments/models by name.
 Architecture shipped(const std::string& name);
+
+/// An accelerator of round numbers, with a few tables: bf16 products at half their roofline's rate, scans and
+/// elementwise kernels at 0.8, and none for attention.
+Machine round_machine();
+/// The shipped default law.
+LossModel default_law();
 
 /// What reading `json` as "config.json" throws, or "" if it does not.
 std::string error_of(const nlohmann::json& json);
