@@ -68,6 +68,7 @@ struct LayerCosts {
   PassCosts passes;
   LayerFootprint footprint;
   double state_bytes = 0;  ///< of one sequence at `context`
+  LayerRecall recall;      ///< of one layer at `recall_context`
 };
 
 struct EndsCosts {
@@ -120,6 +121,35 @@ void add(Totals& totals, const EndsCosts& ends) {
   totals.sums.parameters = parameters.total;
 }
 
+/// Layers gathered by their mixer, as predict_recall does it, from what each contributes.
+struct RecallKinds {
+  static constexpr std::size_t most = 32;
+  std::array<LayerRecall, most> kinds;
+  std::array<const Mixer*, most> mixers;
+  std::size_t size = 0;
+  bool too_many = false;
+
+  void clear() {
+    size = 0;
+    too_many = false;
+  }
+
+  void add(const Mixer& mixer, const LayerRecall& recall, int count) {
+    for (std::size_t i = 0; i < size; ++i) {
+      if (!(*mixers[i] == mixer)) continue;
+      kinds[i].count += count;
+      return;
+    }
+    if (size == most) {
+      too_many = true;
+      return;
+    }
+    kinds[size] = recall;
+    kinds[size].count = count;
+    mixers[size++] = &mixer;
+  }
+};
+
 }  // namespace
 
 struct Assessor::State {
@@ -128,6 +158,7 @@ struct Assessor::State {
   Workload workload;
   std::array<Step, n_passes> steps;
   Operations scratch;
+  RecallKinds recall_kinds;
   CostCache<LayerKey, LayerCosts> layers;
   CostCache<EndsKey, EndsCosts> ends;
 
@@ -151,6 +182,8 @@ struct Assessor::State {
         passes_of([&](const Step& step) { return layer_cost(architecture, layer, *machine, step, scratch); });
     costs.footprint = layer_footprint(architecture, layer);
     costs.state_bytes = state_bytes(layer.mixer, steps[static_cast<std::size_t>(Pass::decode)]);
+    const auto recall_context = static_cast<double>(workload.recall_context);
+    costs.recall = layer_recall(traits(layer.mixer, recall_context), recall_context);
     return costs;
   }
 
@@ -182,8 +215,17 @@ struct Assessor::State {
     return ends.insert(key, hash, cost_ends(architecture));
   }
 
+  /// After totals_of the same architecture.
+  [[nodiscard]] RecallPrediction recall_of(const Architecture& architecture) const {
+    const auto context = static_cast<double>(workload.recall_context);
+    if (recall_kinds.too_many) return predict_recall(architecture, context);
+    return combine({recall_kinds.kinds.data(), recall_kinds.size}, context);
+  }
+
+  /// Sums over the layers and the ends; gathers recall_kinds on the way.
   Totals totals_of(const Architecture& architecture) {
     Totals totals;
+    recall_kinds.clear();
     LayerKey key{.norm = architecture.norm,
                  .norms_per_layer = architecture.norms_per_layer,
                  .d_model = architecture.d_model,
@@ -198,6 +240,7 @@ struct Assessor::State {
         if (last == nullptr || !(layer == *last)) costs = &layer_costs(architecture, key, seed.result(), layer);
         last = &layer;
         add(totals, *costs, block.repeat);
+        recall_kinds.add(layer.mixer, costs->recall, block.repeat);
       }
     }
     add(totals, ends_costs(architecture));
@@ -211,6 +254,7 @@ Assessor::Assessor(const Machine& machine, const Workload& workload, const LossM
                                            .workload = workload,
                                            .steps = steps_of(workload),
                                            .scratch = {},
+                                           .recall_kinds = {},
                                            .layers = {},
                                            .ends = {}})) {}
 
@@ -250,7 +294,7 @@ Assessment Assessor::assess(const Architecture& architecture) {
   result.train_flops = training_steps * totals.passes.train_flops;
 
   const LossPrediction loss = predict_loss(*state_->law, loss_inputs(architecture, training_tokens));
-  const RecallPrediction recall = predict_recall(architecture, static_cast<double>(workload.recall_context));
+  const RecallPrediction recall = state_->recall_of(architecture);
   result.loss = loss.loss;
   result.recall = recall.single;
   result.extrapolated = totals.passes.extrapolated || loss.extrapolated || recall.extrapolated;
