@@ -33,7 +33,7 @@ std::string escaped_text(std::string_view text) {
 }
 
 /// JSON that no HTML parser can take for the end of its script: every "<" stands inside a string.
-std::string embedded_json(const nlohmann::json& json) {
+std::string embedded_json(const nlohmann::ordered_json& json) {
   const std::string text = json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   std::string escaped;
   escaped.reserve(text.size());
@@ -64,7 +64,7 @@ std::string filled(std::string_view page, const std::map<std::string_view, std::
   }
 }
 
-void write_page(const std::filesystem::path& path, const nlohmann::json& data) {
+void write_page(const std::filesystem::path& path, const nlohmann::ordered_json& data) {
   std::string program;
   for (const std::string_view part : {assets::format_js(), assets::chart_js(), assets::fit_chart_js(),
                                       assets::table_js(), assets::sections_js(), assets::page_js()})

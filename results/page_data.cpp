@@ -14,7 +14,8 @@ namespace archfront {
 
 namespace {
 
-using nlohmann::json;
+/// Fields keep their order: the page shows them in it.
+using json = nlohmann::ordered_json;
 
 /// Whole numbers as numbers, so that the page can sort them.
 json number_or_text(const std::string& text) {

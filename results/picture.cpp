@@ -23,8 +23,8 @@ std::string as_global(std::string_view library) {
 }
 
 /// Everything that node runs, as one script for its standard input.
-std::string drawing_script(const nlohmann::json& data, const ChartAxes& axes) {
-  const auto dump = [](const nlohmann::json& json) {
+std::string drawing_script(const nlohmann::ordered_json& data, const ChartAxes& axes) {
+  const auto dump = [](const nlohmann::ordered_json& json) {
     return json.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
   };
   std::string script = as_global(assets::vega());
@@ -36,7 +36,7 @@ std::string drawing_script(const nlohmann::json& data, const ChartAxes& axes) {
   return script;
 }
 
-void draw(const std::filesystem::path& path, const nlohmann::json& data, const ChartAxes& axes) {
+void draw(const std::filesystem::path& path, const nlohmann::ordered_json& data, const ChartAxes& axes) {
   const std::string extension = path.extension().string();
   if (extension != ".svg" && extension != ".png")
     throw InputError(fmt::format("a picture of no kind we draw: {}: end the path in .svg or .png", path.string()));
@@ -64,7 +64,7 @@ void write_picture(const std::filesystem::path& path, const Comparison& comparis
 }
 
 void write_picture(const std::filesystem::path& path, const StoredFit& fit) {
-  const nlohmann::json data = page_data(fit);
+  const nlohmann::ordered_json data = page_data(fit);
   if (data.at("points").empty())
     throw InputError(fmt::format("the fit has no runs to draw: fit {} ({}): fit again", fit.id, fit.law));
   draw(path, data, {});

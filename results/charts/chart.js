@@ -8,12 +8,12 @@ const archfront_chart = (() => {
   const themes = {
     light: {
       text: "#1c2430", muted: "#5b6675", grid: "#e6e9ee", faint: "#8d98a8", line: "#5b6675", halo: "#ffffff",
-      reference: "#c2255c", hybrid: ["#e8890c", "#0f9d8a", "#4c3fb1"],
+      reference: "#c2255c", hybrid: ["#e8890c", "#0f9d8a", "#2b6fd6", "#6d28a8"],
       sweeps: ["#2563c9", "#e8710a", "#0f9d8a", "#b02a8f", "#7a6a00"],
     },
     dark: {
       text: "#e8ecf2", muted: "#9aa6b6", grid: "#2a3240", faint: "#7d899b", line: "#9aa6b6", halo: "#151a22",
-      reference: "#ff7aa8", hybrid: ["#ffb347", "#2fd3bb", "#a69bff"],
+      reference: "#ff7aa8", hybrid: ["#ffb347", "#2fd3bb", "#6ea8ff", "#d49bff"],
       sweeps: ["#6ea8ff", "#ffa24d", "#2fd3bb", "#f08ad6", "#d8c63a"],
     },
   };
@@ -161,7 +161,7 @@ const archfront_chart = (() => {
       return { field: "sweep", type: "nominal", scale: { domain: data.sweeps.map((s) => s.name), range: theme.sweeps },
                legend: { title: null, orient: "top", symbolOpacity: 1, symbolSize: 90 } };
     return { field: "fraction", type: "quantitative",
-             scale: { domain: [0, 0.25, 1], range: theme.hybrid, interpolate: "lab", clamp: true },
+             scale: { domain: [0, 0.25, 0.5, 1], range: theme.hybrid, interpolate: "lab", clamp: true },
              legend: { title: "layers of exact attention", orient: "top", direction: "horizontal", format: ".0%",
                        values: [0, 0.25, 0.5, 0.75, 1], gradientLength: 220, gradientThickness: 10 } };
   }
@@ -173,7 +173,7 @@ const archfront_chart = (() => {
       axis: { labelColor: theme.muted, titleColor: theme.text, gridColor: theme.grid, domainColor: theme.faint,
               tickColor: theme.faint, labelFontSize: 12, titleFontSize: 13, titleFontWeight: 500, titlePadding: 10 },
       legend: { labelColor: theme.muted, titleColor: theme.text, labelFontSize: 12, titleFontSize: 12,
-                titleFontWeight: 500 },
+                titleFontWeight: 500, titleLimit: 400 },
       title: { color: theme.text, subtitleColor: theme.muted },
     };
   }
@@ -185,12 +185,13 @@ const archfront_chart = (() => {
   }
 
   function reference_layers(theme, encoding) {
-    const labels = anchors.map(({ name, dx, dy, align }) => ({
+    const text = { type: "text", baseline: "middle", fontSize: 12, fontWeight: 600, clip: true, aria: false, tooltip: null };
+    const halo = { stroke: theme.halo, strokeWidth: 4, strokeJoin: "round", color: theme.halo };
+    const labels = anchors.flatMap(({ name, dx, dy, align }) => [halo, { color: theme.reference }].map((look) => ({
       transform: [{ filter: `datum.anchor === '${name}'` }],
-      mark: { type: "text", dx, dy, align, baseline: "middle", fontSize: 12, fontWeight: 600, color: theme.reference,
-              stroke: theme.halo, strokeWidth: 0.4, clip: true, aria: false, tooltip: null },
+      mark: { ...text, dx, dy, align, ...look },
       encoding: { ...encoding, text: { field: "name" } },
-    }));
+    })));
     const mark = { type: "point", shape: "diamond", size: 110, filled: true, color: theme.reference,
                    stroke: theme.halo, strokeWidth: 1, opacity: 1, clip: true, tooltip: { content: "data" } };
     return { data: { name: "references" },
@@ -217,7 +218,7 @@ const archfront_chart = (() => {
     const stair = { data: { name: "staircase" },
                     mark: { type: "line", interpolate: x.direction === "maximise" ? "step-before" : "step-after",
                             strokeWidth: 1.2, opacity: 0.7, color: theme.line, clip: true, aria: false, tooltip: null },
-                    encoding: { ...encoding, ...(comparison && { color: color_of(data, theme) }) } };
+                    encoding: { ...encoding, ...(comparison && { color: { ...color_of(data, theme), legend: null } }) } };
     const points = { data: { name: "frontier" },
                      mark: { type: "circle", size: 75, opacity: 1, stroke: theme.halo, strokeWidth: 0.8, clip: true,
                              cursor: "pointer" },

@@ -28,9 +28,9 @@ const archfront_fit_chart = (() => {
                 scale: { type: "log", nice: false, padding: 12 }, axis: { format: ".0e", tickCount: 6, labelOverlap: true } };
     const size = { field: "n_params", type: "quantitative", title: "parameters",
                    scale: { type: "log", range: theme.hybrid, interpolate: "lab" },
-                   legend: { format: "~s", orient: "top", gradientLength: 220, gradientThickness: 10 } };
+                   legend: { labelExpr: "replace(format(datum.value, '~s'), 'G', 'B')", orient: "top", gradientLength: 220, gradientThickness: 10 } };
     const shape = { field: "part", type: "nominal", title: null,
-                    scale: { domain: ["fitted", "held out"], range: ["circle", "diamond"] }, legend: { orient: "top" } };
+                    scale: { domain: ["fitted", "held out"], range: ["circle", "diamond"] }, legend: { orient: "top", symbolFillColor: theme.text, symbolStrokeColor: theme.text } };
     const runs = { mark: { type: "point", filled: true, size: 45, opacity: 0.9 },
                    encoding: { x, color: size, shape, description: { field: "name" }, tooltip: { field: "tip" } } };
     const loss = { field: "loss", type: "quantitative", title: "loss", scale: { type: "log", zero: false, nice: false, padding: 12 } };

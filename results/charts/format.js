@@ -23,10 +23,10 @@ const archfront_format = (() => {
       [1, ""],
     ],
     FLOPs: [
-      [1e24, "10²⁴ FLOPs"],
-      [1e21, "10²¹ FLOPs"],
-      [1e18, "10¹⁸ FLOPs"],
-      [1e15, "10¹⁵ FLOPs"],
+      [1e24, "× 10²⁴ FLOPs"],
+      [1e21, "× 10²¹ FLOPs"],
+      [1e18, "× 10¹⁸ FLOPs"],
+      [1e15, "× 10¹⁵ FLOPs"],
       [1, "FLOPs"],
     ],
   };
@@ -57,22 +57,25 @@ const archfront_format = (() => {
 
   const title = (name) => title_words[name] ?? name.replaceAll("_", " ");
 
-  /** Four significant digits, thousands apart; "–" for what is not a number. */
+  /** Whole numbers in full, others to four significant digits, thousands apart; "–" for what is not a number. */
   function number(value, digits = 4) {
     if (typeof value !== "number" || !Number.isFinite(value)) return "–";
     if (Number.isInteger(value) && Math.abs(value) < 1e9) return value.toLocaleString("en-US");
     const size = Math.abs(value);
     if (size !== 0 && (size >= 1e9 || size < 1e-4)) return value.toExponential(digits - 1);
-    return value.toLocaleString("en-US", { maximumSignificantDigits: digits });
+    return value.toLocaleString("en-US", { minimumSignificantDigits: digits, maximumSignificantDigits: digits });
   }
 
-  const ratio = (value) => (Number.isFinite(value) ? `${number(value, 3)}×` : "–");
-  const percent = (value) => (Number.isFinite(value) ? `${number(100 * value, 3)}%` : "–");
+  /** Losses differ late. */
+  const digits_of = (unit) => (unit === "nats per token" ? 5 : 4);
+
+  const ratio = (value) => (Number.isFinite(value) ? `${value.toPrecision(3)}×` : "–");
+  const percent = (value) => (Number.isFinite(value) ? `${+(100 * value).toPrecision(3)}%` : "–");
 
   function duration(seconds) {
     const { divide, unit } = scale_for("s", [seconds]);
     return `${number(seconds / divide, 3)} ${unit}`;
   }
 
-  return { scale_for, title, number, ratio, percent, duration };
+  return { scale_for, title, number, digits_of, ratio, percent, duration };
 })();

@@ -2,7 +2,7 @@
 
 // Puts a report together: reads the data in the page, chooses the parts for its kind, joins chart and table.
 (() => {
-  const { scale_for, title, number, percent, duration } = archfront_format;
+  const { scale_for, title, number, digits_of, percent, duration } = archfront_format;
   const { element, make_table } = archfront_table;
   const sections = archfront_sections;
   const data = JSON.parse(document.getElementById("data").textContent);
@@ -18,7 +18,7 @@
         hint: `${objective.name}: ${objective.direction}`, descending_first: objective.direction === "maximise",
         value: (row) => row.values[objective.name] ?? NaN,
         shown_value: (row) => row.values[objective.name] / divide,
-        show: (row) => number(row.values[objective.name] / divide),
+        show: (row) => number(row.values[objective.name] / divide, digits_of(objective.unit)),
       };
     });
   }
@@ -73,22 +73,32 @@
     let view = null;
     let visible = null;
     let selected = null;
-    let drawing = 0;
+    let wanted = false;
+    let busy = false;
 
-    async function redraw() {
-      const turn = ++drawing;
+    async function draw() {
       const width = Math.max(280, host.clientWidth);
       const height = Math.round(Math.min(560, Math.max(340, 0.62 * width)));
       const spec = archfront_chart.frontier_spec(data, { ...axes, width, height, visible, theme: theme(), interactive: true });
-      const embedded = await vegaEmbed(host, spec, { mode: "vega-lite", renderer: "canvas", tooltip: { theme: theme() },
+      view?.finalize();
+      view = await vegaEmbed(host, spec, { mode: "vega-lite", renderer: "canvas", tooltip: { theme: theme() },
         actions: { export: true, source: false, compiled: false, editor: false }, downloadFileName: data.name });
-      if (turn !== drawing) return embedded.finalize();
-      view?.finalize?.();
-      view = embedded;
       view.view.addEventListener("click", (event, item) => {
         if (item?.datum?.id !== undefined) on_select(item.datum.id);
       });
       mark();
+    }
+
+    /** One drawing at a time; what is asked for meanwhile is drawn once, after it. */
+    async function redraw() {
+      wanted = true;
+      if (busy) return;
+      busy = true;
+      while (wanted) {
+        wanted = false;
+        await draw();
+      }
+      busy = false;
     }
 
     function mark() {
@@ -129,7 +139,10 @@
       on_select: (row) => select(row, false),
       on_filter: (rows) => chart.show(rows.length === data.frontier.length ? null : new Set(rows.map((row) => row.id))),
     });
-    return { parts: [element("div", { class: "split" }, chart.root, side), sections.card(heading, table.root)],
+    const start = sections.best_at_reference_loss(data)[0]?.best;
+    if (start) select(start, false);
+    return { parts: [element("div", { class: "split" }, chart.root, element("div", { class: "beside" }, side)),
+                     sections.card(heading, table.root)],
              select: (row) => select(row, true) };
   }
 
@@ -156,7 +169,7 @@
       element("h1", {}, data.name),
       element("p", { class: "lead" }, `Over ${data.objectives.filter((o) => o.of_sweep).map((o) => title(o.name)).join(", ")}. ` +
         "Strong points are on the joint frontier, pale ones are dominated."),
-      sections.card("The sweeps", sections.plain_table(["sweep", "machine", "points", "on the joint frontier", "hypervolume", "attainment"],
+      sections.card("The sweeps", sections.plain_table(["sweep", "machine", "#points", "#on the joint frontier", "#hypervolume", "#attainment"],
         data.sweeps.map((s) => [s.name, s.machine, number(s.points), number(s.joint), number(s.hypervolume), percent(s.attainment)]))),
       ...parts, sections.dominance(data),
       sections.card("Reference point of the hypervolumes", sections.facts(Object.entries(data.reference_point)
@@ -178,7 +191,7 @@
       element("h1", {}, data.name), element("p", { class: "lead" }, `Fitted to ${data.source}${data.made ? `, ${data.made} UTC` : ""}.`),
       sections.tiles([["runs", number(data.runs)], ["objective", number(data.objective)], ["starts", number(data.starts)],
                       ["converged", data.converged === undefined ? "–" : String(data.converged)], ["time", duration(data.seconds)]]),
-      sections.card("Parameters", sections.plain_table(["parameter", "value", "standard error", "interval"], rows)),
+      sections.card("Parameters", sections.plain_table(["parameter", "#value", "#standard error", "#interval"], rows)),
       data.points.length ? sections.card("Runs and residuals", host) : null, ...others,
     ];
   }

@@ -2,7 +2,7 @@
 
 // The parts of a report below and beside its chart.
 const archfront_sections = (() => {
-  const { scale_for, title, number, ratio, percent, duration } = archfront_format;
+  const { scale_for, title, number, digits_of, ratio } = archfront_format;
   const { element } = archfront_table;
 
   const card = (heading, ...children) => element("section", { class: "card" }, element("h2", {}, heading), ...children);
@@ -19,13 +19,14 @@ const archfront_sections = (() => {
     return element("dl", { class: "facts" }, ...made);
   }
 
+  /** headings: text, or text that begins with "#" over a column of numbers. The last column breaks its lines. */
   function plain_table(headings, rows) {
-    const numeric = (value) => (typeof value === "number" || /^[−\d.,–]+[×%]?$/.test(String(value)) ? "numeric" : "wrap");
+    const numeric = headings.map((heading) => heading.startsWith("#"));
     const head = headings.map((heading, column) =>
-      element("th", { scope: "col", class: rows.length && numeric(rows[0][column]) === "numeric" ? "numeric" : "" }, heading));
-    const body = rows.map((row) => element("tr", {}, ...row.map((cell) =>
-      cell instanceof Node ? element("td", { class: "numeric" }, cell)
-                           : element("td", { class: numeric(cell) }, typeof cell === "number" ? number(cell) : cell))));
+      element("th", { scope: "col", class: numeric[column] ? "numeric" : "" }, heading.replace(/^#/, "")));
+    const class_of = (column) => (numeric[column] ? "numeric" : column === headings.length - 1 ? "wrap" : "");
+    const body = rows.map((row) => element("tr", {}, ...row.map((cell, column) =>
+      element("td", { class: class_of(column) }, typeof cell === "number" ? number(cell) : cell))));
     return element("div", { class: "scroll" },
                    element("table", {}, element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...body)));
   }
@@ -41,29 +42,35 @@ const archfront_sections = (() => {
     return element("span", { class: kind }, ratio(value));
   }
 
-  /** For each objective the best frontier point that loses nothing on the loss of the first reference. */
+  /** For each objective but the loss the best frontier point among those that lose nothing on the first reference's. */
+  function best_at_reference_loss(data) {
+    const reference = data.references?.[0];
+    const objectives = data.objectives.filter((o) => o.of_sweep);
+    if (!reference || !objectives.some((o) => o.name === "loss")) return [];
+    const allowed = data.frontier.filter((row) => row.values.loss <= reference.values.loss);
+    if (!allowed.length) return [];
+    return objectives.filter((o) => o.name !== "loss").map((objective) => {
+      const sign = objective.direction === "maximise" ? -1 : 1;
+      const better = (a, b) => (sign * b.values[objective.name] < sign * a.values[objective.name] ? b : a);
+      return { objective, best: allowed.reduce(better) };
+    });
+  }
+
   function findings(data, select) {
     const reference = data.references?.[0];
-    const anchor = data.objectives.find((o) => o.of_sweep && o.name === "loss");
-    if (!reference || !anchor || !Number.isFinite(reference.values.loss)) return null;
-    const allowed = data.frontier.filter((row) => row.values.loss <= reference.values.loss);
-    const intro = `At the predicted loss of ${reference.name} (${number(reference.values.loss)}) or better, the frontier holds:`;
-    if (!allowed.length)
-      return card("Against the reference", element("p", {}, `No frontier point has the predicted loss of ${reference.name} ` +
-        `(${number(reference.values.loss)}) or better.`));
-    const rows = data.objectives.filter((o) => o.of_sweep && o !== anchor).map((objective) => {
-      const sign = objective.direction === "maximise" ? -1 : 1;
-      const best = allowed.reduce((a, b) => (sign * b.values[objective.name] < sign * a.values[objective.name] ? b : a));
+    const found = best_at_reference_loss(data);
+    if (!found.length) return null;
+    const rows = found.map(({ objective, best }) => {
       const from = reference.values[objective.name];
       const to = best.values[objective.name];
       const { divide, unit } = scale_for(objective.unit, [from, to]);
-      const change = `${number(from / divide)} → ${number(to / divide)} ${unit}`;
       const go = element("button", { type: "button", class: "copy", onclick: () => select(best) }, best.label);
-      return [title(objective.name), element("span", {}, change), gain_text(gain(objective, from, to)), go,
-              element("span", {}, `${best.fields.mixers}`)];
+      return [title(objective.name), number(from / divide), number(to / divide), unit, gain_text(gain(objective, from, to)),
+              go, best.fields.mixers];
     });
+    const intro = `At the predicted loss of ${reference.name} (${number(reference.values.loss, 5)}) or better, the frontier holds:`;
     return card(`Against ${reference.name}`, element("p", {}, intro),
-                plain_table(["objective", `${reference.name} → best`, "gain", "point", "its layers"], rows));
+                plain_table(["objective", `#${reference.name}`, "#best", "", "#gain", "point", "its layers"], rows));
   }
 
   function change_path(data, row) {
@@ -77,7 +84,7 @@ const archfront_sections = (() => {
     const rows = steps.map((step) => [step.change, ...names.map((name) => gain_text(step.gains[name]))]);
     const from = data.references?.[0]?.name;
     return [element("h3", {}, from ? `From ${from}, change by change` : "Change by change"),
-            plain_table(["change", ...names.map(title)], rows)];
+            plain_table(["change", ...names.map((name) => `#${title(name)}`)], rows)];
   }
 
   async function copy(text, button) {
@@ -106,7 +113,7 @@ const archfront_sections = (() => {
       const value = row.values[objective.name];
       const { divide, unit } = scale_for(objective.unit, [value]);
       const against = reference && gain(objective, reference.values[objective.name], value);
-      return [title(objective.name), `${number(value / divide)} ${unit}`, against && Number.isFinite(against) ? ratio(against) : null];
+      return [title(objective.name), `${number(value / divide, digits_of(objective.unit))} ${unit}`, against && Number.isFinite(against) ? ratio(against) : null];
     });
     const json = JSON.stringify(row.architecture, null, 2);
     const button = element("button", { type: "button", class: "copy", onclick: () => copy(json, button) }, "Copy");
@@ -127,7 +134,7 @@ const archfront_sections = (() => {
     const rows = [...data.rejected].sort((a, b) => b.count - a.count)
       .map(({ reason, count, example }) => [reason.replaceAll("_", " "), count.toLocaleString("en-US"), example]);
     if (!rows.length) return card("Rejected candidates", element("p", {}, "None."));
-    return card("Rejected candidates", plain_table(["reason", "candidates", "one of them"], rows));
+    return card("Rejected candidates", plain_table(["reason", "#candidates", "one of them"], rows));
   }
 
   function inputs(data) {
@@ -152,12 +159,12 @@ const archfront_sections = (() => {
       const reasons = why.slice(0, 6).map((part) => [part.field, `${part.points} of ${points}`,
         `${part.most_common} (${part.occurrences})`]);
       return [element("h3", {}, `${points} of ${total} points of ${of} are dominated by a point of ${by}`),
-              ...(reasons.length ? [plain_table(["differs in", "points", "most often"], reasons)] : [])];
+              ...(reasons.length ? [plain_table(["differs in", "#points", "most often"], reasons)] : [])];
     });
     return card("Who dominates whom, and why",
                 element("p", {}, "Each dominated point is set against the dominating one that differs from it in the fewest fields."),
                 ...sentences.flat());
   }
 
-  return { card, tiles, facts, plain_table, findings, details, rejected, inputs, machine, dominance, percent, duration };
+  return { card, tiles, facts, plain_table, best_at_reference_loss, findings, details, rejected, inputs, machine, dominance };
 })();

@@ -95,16 +95,18 @@ SweepConfig example_config(const std::string& name) {
 SweepResult example_result(std::size_t candidates, std::uint64_t seed, const std::string& name) {
   const SweepConfig config = example_config(name);
   std::mt19937_64 random(seed);
-  const auto pick = [&](std::initializer_list<int> choices) {
-    return choices.begin()[random() % choices.size()];
-  };
+  const auto pick = [&](std::initializer_list<int> choices) { return choices.begin()[random() % choices.size()]; };
   std::vector<Shape> shapes;
   std::vector<Assessment> assessments;
   std::vector<std::vector<double>> coordinates;
   while (shapes.size() < candidates) {
     const int d_model = pick({1536, 1792, 2048, 2304, 2560});
-    const Shape shape{pick({2, 3, 4, 5, 6, 8, 16}), pick({0, 0, 1, 2, 3, 5, 7}), d_model, d_model / pick({64, 128}),
-                      pick({1, 2, 4}), 256 * pick({16, 20, 22, 28, 32, 40, 48})};
+    const Shape shape{pick({2, 3, 4, 5, 6, 8, 16}),
+                      pick({0, 0, 1, 2, 3, 5, 7}),
+                      d_model,
+                      d_model / pick({64, 128}),
+                      pick({1, 2, 4}),
+                      256 * pick({16, 20, 22, 28, 32, 40, 48})};
     const Assessment assessment = assess_by_hand(shape);
     const auto total = static_cast<double>(assessment.parameters.total);
     if (total < 0.8 * billion || total > 1.6 * billion) continue;
@@ -126,11 +128,10 @@ SweepResult example_result(std::size_t candidates, std::uint64_t seed, const std
                        reference_of(config, "qwen2.5-1.5b", {28, 0, 1536, 12, 2, 8960}),
                        reference_of(config, "smollm2-1.7b", {24, 0, 2048, 32, 32, 8192})};
   for (const std::size_t i : nondominated(coordinates))
-    result.frontier.push_back({architecture_of(shapes[i]), {i, values_of(config, assessments[i])}, assessments[i],
-                               changes_of(config)});
+    result.frontier.push_back(
+        {architecture_of(shapes[i]), {i, values_of(config, assessments[i])}, assessments[i], changes_of(config)});
   std::ranges::sort(result.frontier, {}, [](const FrontierPoint& point) { return point.point.values.front(); });
-  for (std::size_t i = 0; i < candidates; ++i)
-    result.sample.push_back({i, values_of(config, assessments[i])});
+  for (std::size_t i = 0; i < candidates; ++i) result.sample.push_back({i, values_of(config, assessments[i])});
   result.reference_point = {3.5, 100, 1e11, 0};
   result.hypervolume = 0.731;
   return result;
