@@ -1,7 +1,5 @@
 #include "search/cursor.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
 
@@ -51,24 +49,6 @@ std::int64_t mixer_parameters(const Mixer& mixer, int d_model) {
 }
 
 }  // namespace
-
-std::string describe(const Candidate& candidate) {
-  std::string text = fmt::format("d_model {}, {} layers", candidate.d_model, candidate.n_layers);
-  if (candidate.n_exact > 0 || candidate.cheap_mixer == CheapMixer::window)
-    text += fmt::format(", {} heads of {} on {} kv heads", candidate.n_heads, candidate.head_dim, candidate.n_kv_heads);
-  text += fmt::format(", d_ff {}", candidate.d_ff);
-  if (candidate.n_exact == candidate.n_layers) {
-    text += ", all exact";
-  } else {
-    text += fmt::format(", {}", to_string(candidate.cheap_mixer));
-    if (candidate.cheap_mixer == CheapMixer::window) text += fmt::format(" of {}", candidate.window);
-    text += candidate.n_exact == 0
-                ? " in every layer"
-                : fmt::format(" {}:1, exact {}", candidate.hybrid_ratio, to_string(candidate.placement));
-  }
-  if (candidate.sparsity > 0) text += fmt::format(", sparsity {}", candidate.sparsity);
-  return text;
-}
 
 Cursor::Cursor(const Space& space) : space_(&space), lengths_(axis_lengths(space)) {
   make_patterns();

@@ -43,6 +43,9 @@ class Cursor {
   /// Allocates only while `architecture` and this cursor have not yet seen as many blocks and layers.
   void build(Architecture& architecture);
 
+  /// Why the point it stands on is no candidate, with its numbers.
+  std::string explain(Rejection rejection);
+
   /// The digits a point would have to stand for its architecture: those that change nothing are 0, of equal values the
   /// first. A point whose digits are not canonical is a duplicate. Also of digits that are no candidate.
   Digits canonical(const Digits& digits);

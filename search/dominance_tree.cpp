@@ -1,6 +1,10 @@
 #include "search/dominance_tree.h"
 
+#include <tbb/blocked_range.h>
+#include <tbb/parallel_for.h>
+
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 namespace archfront {
@@ -104,10 +108,17 @@ bool DominanceTree::beats(std::uint64_t index, std::span<const double> point, st
 std::vector<std::size_t> unbeaten(const PointSet& points) {
   DominanceTree tree;
   tree.build(points);
+  std::vector<char> beaten(points.size());
+  const auto ask = [&](const tbb::blocked_range<std::size_t>& range) {
+    std::size_t hint = 0;
+    for (std::size_t row = range.begin(); row < range.end(); ++row)
+      beaten[row] = tree.beats(points.indices[row], points.point(row), hint) ? 1 : 0;
+  };
+  constexpr std::size_t grain = 4096;
+  tbb::parallel_for(tbb::blocked_range<std::size_t>(0, points.size(), grain), ask);
   std::vector<std::size_t> rows;
-  std::size_t hint = 0;
   for (std::size_t row = 0; row < points.size(); ++row)
-    if (!tree.beats(points.indices[row], points.point(row), hint)) rows.push_back(row);
+    if (beaten[row] == 0) rows.push_back(row);
   return rows;
 }
 

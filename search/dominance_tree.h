@@ -51,7 +51,7 @@ class DominanceTree {
   std::vector<double> least_;  ///< dimension numbers a node
 };
 
-/// Rows of the points that no other beats, ascending.
+/// Rows of the points that no other beats, ascending. Large sets are asked about in parallel, with the same result.
 std::vector<std::size_t> unbeaten(const PointSet& points);
 
 }  // namespace archfront
