@@ -1,0 +1,151 @@
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+#include <vector>
+
+#include "costmodels/kernels/cpu/linear_scan.h"
+#include "tests/costmodels/cpu_tensors.h"
+
+namespace archfront::cpu {
+namespace {
+
+template <class T>
+struct Operands {
+  std::vector<T> q, k, v;
+  std::vector<float> log_alpha, beta, state;
+
+  /// Keys of norm about 1, write strengths in (0, 1), decays of `decay` a token on average.
+  Operands(const Scan& s, std::mt19937& engine, double decay = 0.05) {
+    const std::int64_t rows = s.batch * s.length * s.n_heads;
+    q = normal<T>(engine, rows * s.key_dim);
+    k = normal<T>(engine, rows * s.key_dim, 1 / std::sqrt(s.key_dim));
+    v = normal<T>(engine, rows * s.value_dim);
+    state = normal<float>(engine, s.batch * s.n_heads * s.key_dim * s.value_dim);
+    std::exponential_distribution<double> drop(1 / decay);
+    std::uniform_real_distribution<double> strength(0, 1);
+    log_alpha.resize(static_cast<std::size_t>(rows));
+    for (float& value : log_alpha) value = static_cast<float>(-drop(engine));
+    if (s.kind == ScanKind::gated_delta) beta.resize(static_cast<std::size_t>(rows));
+    for (float& value : beta) value = static_cast<float>(strength(engine));
+  }
+};
+
+struct Reference {
+  std::vector<double> o, state;
+};
+
+/// The recurrence of the header, one token after another in double.
+template <class T>
+Reference reference(const Scan& s, const Operands<T>& in) {
+  const auto at = [](std::int64_t index) { return static_cast<std::size_t>(index); };
+  const auto real = [](auto value) { return static_cast<double>(to_f32(value)); };
+  Reference out{std::vector<double>(in.v.size()), std::vector<double>(in.state.begin(), in.state.end())};
+  for (std::int64_t index = 0; index < s.batch * s.n_heads; ++index) {
+    double* state = &out.state[at(index * s.key_dim * s.value_dim)];
+    for (std::int64_t t = 0; t < s.length; ++t) {
+      const std::int64_t row = (index / s.n_heads * s.length + t) * s.n_heads + index % s.n_heads;
+      const double alpha = std::exp(static_cast<double>(in.log_alpha[at(row)]));
+      for (int y = 0; y < s.value_dim; ++y) {
+        double held = 0;
+        for (int x = 0; x < s.key_dim; ++x) held += state[x * s.value_dim + y] * real(in.k[at(row * s.key_dim + x)]);
+        double u = real(in.v[at(row * s.value_dim + y)]);
+        if (!in.beta.empty()) u = static_cast<double>(in.beta[at(row)]) * (u - alpha * held);
+        double& o = out.o[at(row * s.value_dim + y)];
+        for (int x = 0; x < s.key_dim; ++x) {
+          double& element = state[x * s.value_dim + y];
+          element = alpha * element + real(in.k[at(row * s.key_dim + x)]) * u;
+          o += element * real(in.q[at(row * s.key_dim + x)]);
+        }
+      }
+    }
+  }
+  return out;
+}
+
+template <class T>
+void expect_matches(const Scan& shape, const Operands<T>& in, double state_tolerance = 2e-6) {
+  const Reference wanted = reference(shape, in);
+  on_every_target([&] {
+    std::vector<float> state = in.state;
+    std::vector<T> o = poisoned<T>(static_cast<std::int64_t>(in.v.size()));
+    linear_scan(shape, ScanOperands<T>{in.q, in.k, in.v, in.log_alpha, in.beta, state, o});
+    EXPECT_LT(relative_error<T>(o, wanted.o), tolerance<T>()) << shape.key_dim << " x " << shape.value_dim;
+    EXPECT_LT(relative_error<float>(state, wanted.state), state_tolerance) << shape.key_dim << " x " << shape.value_dim;
+  });
+}
+
+/// Lengths that divide neither the chunk (64) nor the tile (8), state shapes that are not square.
+const Scan shapes[] = {
+    {.batch = 2, .n_heads = 3, .key_dim = 64, .value_dim = 128, .length = 131},
+    {.n_heads = 2, .key_dim = 128, .value_dim = 128, .length = 197},
+    {.n_heads = 1, .key_dim = 256, .value_dim = 32, .length = 3},
+    {.n_heads = 2, .key_dim = 96, .value_dim = 160, .length = 64},
+};
+
+template <class T>
+void expect_all_match(ScanKind kind) {
+  std::mt19937 engine(std::random_device{}());
+  for (Scan shape : shapes) {
+    shape.kind = kind;
+    expect_matches(shape, Operands<T>(shape, engine));
+    shape.length = 1;
+    shape.decode = true;
+    expect_matches(shape, Operands<T>(shape, engine));
+  }
+}
+
+TEST(CpuLinearScan, ScalarGateMatchesTheRecurrenceInF32) { expect_all_match<float>(ScanKind::scalar_gate); }
+TEST(CpuLinearScan, ScalarGateMatchesTheRecurrenceInBf16) { expect_all_match<Bf16>(ScanKind::scalar_gate); }
+TEST(CpuLinearScan, GatedDeltaMatchesTheRecurrenceInF32) { expect_all_match<float>(ScanKind::gated_delta); }
+TEST(CpuLinearScan, GatedDeltaMatchesTheRecurrenceInBf16) { expect_all_match<Bf16>(ScanKind::gated_delta); }
+
+TEST(CpuLinearScan, GatesThatForgetEverythingInAChunkStayFinite) {
+  std::mt19937 engine(std::random_device{}());
+  const Scan shape{.kind = ScanKind::gated_delta, .n_heads = 1, .key_dim = 64, .value_dim = 64, .length = 150};
+  expect_matches(shape, Operands<float>(shape, engine, 20.0));
+}
+
+TEST(CpuLinearScan, StepsAndChunksReachTheSameState) {
+  std::mt19937 engine(std::random_device{}());
+  Scan shape{.kind = ScanKind::gated_delta, .n_heads = 1, .key_dim = 64, .value_dim = 64, .length = 100};
+  const Operands<float> in(shape, engine);
+  std::vector<float> chunked = in.state, stepped = in.state, o = poisoned<float>(100 * 64);
+  linear_scan(shape, ScanOperands<float>{in.q, in.k, in.v, in.log_alpha, in.beta, chunked, o});
+  shape.length = 1;
+  shape.decode = true;
+  for (std::size_t t = 0; t < 100; ++t) {
+    const auto row = [t](const std::vector<float>& all) { return std::span(all).subspan(t * 64, 64); };
+    linear_scan(shape, ScanOperands<float>{row(in.q), row(in.k), row(in.v), std::span(in.log_alpha).subspan(t, 1),
+                                           std::span(in.beta).subspan(t, 1), stepped, std::span(o).first(64)});
+  }
+  EXPECT_LT(relative_error<float>(chunked, std::vector<double>(stepped.begin(), stepped.end())), 2e-6);
+}
+
+TEST(CpuLinearScan, ShapesThatCannotBeAreNamed) {
+  std::mt19937 engine(1);
+  const Scan good{.kind = ScanKind::scalar_gate, .n_heads = 1, .key_dim = 32, .value_dim = 32, .length = 2};
+  const Operands<float> in(good, engine);
+  std::vector<float> state = in.state, o(64);
+  const auto error = [&](const Scan& shape) {
+    return error_of([&] {
+      linear_scan(shape, ScanOperands<float>{in.q, in.k, in.v, in.log_alpha, in.beta, state, o});
+    });
+  };
+  EXPECT_EQ(error(good), "no error");
+  Scan shape = good;
+  shape.kind = ScanKind::vector_gate;
+  EXPECT_EQ(error(shape), "kind vector_gate: scan on a CPU: use scalar_gate or gated_delta");
+  shape = good;
+  shape.key_dim = 48;
+  EXPECT_EQ(error(shape), "key_dim = 48: scan: use a multiple of 32 up to 256");
+  shape = good;
+  shape.decode = true;
+  EXPECT_EQ(error(shape), "length = 2: scan: use 1 in a decode step");
+  shape = good;
+  shape.kind = ScanKind::gated_delta;
+  EXPECT_EQ(error(shape), "beta holds 0 elements: scan: its shape needs 2");
+}
+
+}  // namespace
+}  // namespace archfront::cpu
