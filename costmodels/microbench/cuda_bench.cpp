@@ -5,9 +5,12 @@
 #include "costmodels/errors.h"
 #include "costmodels/microbench/bench.h"
 #include "costmodels/microbench/calibration_writer.h"
+#include "costmodels/microbench/cuda_attention.h"
 #include "costmodels/microbench/cuda_ceilings.h"
+#include "costmodels/microbench/cuda_elementwise.h"
 #include "costmodels/microbench/cuda_gemm.h"
 #include "costmodels/microbench/cuda_grids.h"
+#include "costmodels/microbench/cuda_scan.h"
 #include "costmodels/microbench/cuda_timing.h"
 
 namespace archfront {
@@ -59,6 +62,14 @@ struct Planned {
 
 constexpr Planned planned[] = {
     {"gemm_bf16.csv", cuda::gemm_grid, cuda::gemm_job},
+    {"elementwise.csv", cuda::elementwise_grid, cuda::elementwise_job},
+    {"embedding.csv", cuda::embedding_grid, cuda::embedding_job},
+    {"attention_prefill_bf16.csv", cuda::prefill_grid, cuda::prefill_job},
+    {"attention_prefill_window_bf16.csv", cuda::windowed_prefill_grid, cuda::windowed_prefill_job},
+    {"attention_decode_bf16.csv", cuda::decode_grid, cuda::decode_job},
+    {"scan_prefill_scalar_gate.csv", cuda::scan_prefill_grid, cuda::scalar_gate_prefill_job},
+    {"scan_prefill_gated_delta.csv", cuda::scan_prefill_grid, cuda::gated_delta_prefill_job},
+    {"scan_decode.csv", cuda::scan_decode_grid, cuda::scan_decode_job},
 };
 
 }  // namespace

@@ -14,29 +14,40 @@ std::size_t large_bytes(const Workbench& bench) {
   return std::min(std::size_t{4} << 30, bench.device.free_bytes / 10) / 4096 * 4096;
 }
 
-/// Bytes read and written a second by the better of the driver's copy and a kernel's.
+constexpr Spread spreads[] = {{2, true}, {4, true}, {8, true}, {2, false}, {4, false}, {8, false}};
+
+double fastest(const Workbench& bench, std::span<const Launch> contenders) {
+  const auto measured = measure(bench, contenders, bench.effort);
+  return std::min_element(measured.begin(), measured.end(),
+                          [](const auto& a, const auto& b) { return a.seconds < b.seconds; })
+      ->seconds;
+}
+
+/// Bytes read and written a second by the fastest of several kernels and the driver's copy.
 double copy_rate(const Workbench& bench) {
   const std::size_t bytes = large_bytes(bench);
   const Buffer from(bytes);
   const Buffer to(bytes);
   fill_normal_bf16(from.data(), bytes, 1.0f, 3, bench.stream.get());
-  const Launch contenders[] = {
-      [&](std::size_t, cudaStream_t stream) { copy_bytes(from.data(), to.data(), bytes, stream); },
-      [&](std::size_t, cudaStream_t stream) {
-        check(cudaMemcpyAsync(to.data(), from.data(), bytes, cudaMemcpyDeviceToDevice, stream), "copying");
-      }};
-  const auto measured = measure(bench, contenders, bench.effort);
-  return 2.0 * static_cast<double>(bytes) / std::min(measured[0].seconds, measured[1].seconds);
+  std::vector<Launch> contenders{[&](std::size_t, cudaStream_t stream) {
+    check(cudaMemcpyAsync(to.data(), from.data(), bytes, cudaMemcpyDeviceToDevice, stream), "copying");
+  }};
+  for (const Spread spread : spreads)
+    contenders.emplace_back(
+        [&, spread](std::size_t, cudaStream_t stream) { copy_bytes(from.data(), to.data(), bytes, spread, stream); });
+  return 2.0 * static_cast<double>(bytes) / fastest(bench, contenders);
 }
 
 double read_rate(const Workbench& bench, std::size_t bytes, int passes) {
   const Buffer from(bytes);
-  const Buffer sink(std::size_t{1} << 16);
+  const Buffer sink(read_sink_bytes(bytes, {2, true}));
   fill_normal_bf16(from.data(), bytes, 1.0f, 4, bench.stream.get());
-  const Launch launch = [&](std::size_t, cudaStream_t stream) {
-    read_bytes(from.data(), bytes, passes, sink.data(), stream);
-  };
-  return static_cast<double>(bytes) * passes / measure(bench, launch).seconds;
+  std::vector<Launch> contenders;
+  for (const Spread spread : spreads)
+    contenders.emplace_back([&, spread](std::size_t, cudaStream_t stream) {
+      read_bytes(from.data(), bytes, passes, spread, sink.data(), stream);
+    });
+  return static_cast<double>(bytes) * passes / fastest(bench, contenders);
 }
 
 double vector_rate(const Workbench& bench) {

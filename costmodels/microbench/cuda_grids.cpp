@@ -61,6 +61,11 @@ std::vector<GridAxis> elementwise_grid(std::size_t memory_bytes, bool quick) {
                 [](const auto& point) { return point[0]; });
 }
 
+std::vector<GridAxis> embedding_grid(std::size_t memory_bytes, bool quick) {
+  return fitted(quickened({{"tokens", doubling(1, 65536)}}, quick), 0, memory_bytes,
+                [](const auto& point) { return 8192 * point[0]; });
+}
+
 // q and o take 2 bytes x head_dim a query and head each, k and v together half of that at four query heads a key/value
 // head.
 std::vector<GridAxis> prefill_grid(std::size_t memory_bytes, bool quick) {

@@ -18,6 +18,9 @@ std::vector<GridAxis> gemm_grid(std::size_t memory_bytes, bool quick);
 /// Axis bytes, read and written.
 std::vector<GridAxis> elementwise_grid(std::size_t memory_bytes, bool quick);
 
+/// Axis tokens.
+std::vector<GridAxis> embedding_grid(std::size_t memory_bytes, bool quick);
+
 /// Axes head_dim, batch_heads, query_length.
 std::vector<GridAxis> prefill_grid(std::size_t memory_bytes, bool quick);
 

@@ -1,6 +1,7 @@
 #include <cuda_bf16.h>
 #include <cuda_fp8.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <stdexcept>
 #include <string>
@@ -28,6 +29,12 @@ int multiprocessors() {
 
 /// Blocks for a grid-stride loop: eight of 256 threads fill a multiprocessor's 2,048.
 int full_grid() { return 8 * multiprocessors(); }
+
+unsigned blocks_of(std::size_t bytes, Spread spread) {
+  const std::size_t tile = std::size_t{16} * threads * spread.loads;
+  const std::size_t tiles = (bytes + tile - 1) / tile;
+  return static_cast<unsigned>(spread.tiled ? tiles : std::min<std::size_t>(tiles, full_grid()));
+}
 
 __device__ std::uint64_t splitmix(std::uint64_t x) {
   x += 0x9e3779b97f4a7c15ull;
@@ -80,40 +87,49 @@ void fill_normal(void* data, std::size_t bytes, float scale, std::uint64_t seed,
   check_launch("fill_normal");
 }
 
+__global__ void fill_uniform_f32_kernel(float* data, std::size_t count, float low, float high, std::uint64_t seed) {
+  for (std::size_t i = blockIdx.x * std::size_t{blockDim.x} + threadIdx.x; i < count;
+       i += std::size_t{gridDim.x} * blockDim.x)
+    data[i] = low + (high - low) * static_cast<float>(splitmix(i ^ (seed << 40)) >> 40) * (1.0f / 16777216.0f);
+}
+
+__global__ void fill_uniform_int32_kernel(std::int32_t* data, std::size_t count, int limit, std::uint64_t seed) {
+  for (std::size_t i = blockIdx.x * std::size_t{blockDim.x} + threadIdx.x; i < count;
+       i += std::size_t{gridDim.x} * blockDim.x)
+    data[i] = static_cast<std::int32_t>((splitmix(i ^ (seed << 40)) >> 33) % static_cast<std::uint64_t>(limit));
+}
+
 __global__ void empty_kernel() {}
 
-// Four independent 16-byte loads a thread before the first store: 2,048 threads x 64 B = 128 KiB in flight a
-// multiprocessor, well over the 40 KiB that 4.8 TB/s x 1 us / 132 asks for.
+// All of a thread's loads are independent and come before its first store: at 4 of them 2,048 threads x 64 B = 128 KiB
+// are in flight a multiprocessor, over the 40 KiB that 4.8 TB/s x 1 us / 132 asks for.
+template <int loads>
 __global__ void copy_kernel(const int4* from, int4* to, std::size_t words) {
-  const std::size_t tile = std::size_t{4} * blockDim.x;
+  constexpr std::size_t tile = std::size_t{loads} * threads;
   for (std::size_t base = blockIdx.x * tile + threadIdx.x; base < words; base += gridDim.x * tile) {
-    int4 values[4];
+    int4 values[loads];
 #pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      const std::size_t i = base + std::size_t(j) * blockDim.x;
-      if (i < words) values[j] = __ldcs(from + i);
-    }
+    for (int j = 0; j < loads; ++j)
+      if (base + std::size_t{threads} * j < words) values[j] = __ldcs(from + base + std::size_t{threads} * j);
 #pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      const std::size_t i = base + std::size_t(j) * blockDim.x;
-      if (i < words) __stcs(to + i, values[j]);
-    }
+    for (int j = 0; j < loads; ++j)
+      if (base + std::size_t{threads} * j < words) __stcs(to + base + std::size_t{threads} * j, values[j]);
   }
 }
 
+template <int loads>
 __global__ void read_kernel(const int4* from, std::size_t words, int passes, int* sink) {
-  const std::size_t tile = std::size_t{4} * blockDim.x;
+  constexpr std::size_t tile = std::size_t{loads} * threads;
   int sum = 0;
   for (int pass = 0; pass < passes; ++pass) {
     for (std::size_t base = blockIdx.x * tile + threadIdx.x; base < words; base += gridDim.x * tile) {
+      int4 values[loads];
 #pragma unroll
-      for (int j = 0; j < 4; ++j) {
-        const std::size_t i = base + std::size_t(j) * blockDim.x;
-        if (i < words) {
-          const int4 value = __ldcg(from + i);  // through L2 alone: L1 would hide it
-          sum ^= value.x ^ value.y ^ value.z ^ value.w;
-        }
-      }
+      for (int j = 0; j < loads; ++j)
+        values[j] = base + std::size_t{threads} * j < words ? __ldcg(from + base + std::size_t{threads} * j)
+                                                            : make_int4(0, 0, 0, 0);
+#pragma unroll
+      for (int j = 0; j < loads; ++j) sum += values[j].x ^ values[j].y ^ values[j].z ^ values[j].w;
     }
   }
   if (sum == 0x5eed1234) sink[blockIdx.x] = sum;  // keeps the loads alive; almost never written
@@ -162,21 +178,37 @@ void fill_normal_int8(void* data, std::size_t bytes, float scale, std::uint64_t 
   fill_normal<std::int8_t>(data, bytes, scale, seed, stream);
 }
 
+void fill_uniform_f32(void* data, std::size_t bytes, float low, float high, std::uint64_t seed, cudaStream_t stream) {
+  fill_uniform_f32_kernel<<<full_grid(), threads, 0, stream>>>(static_cast<float*>(data), bytes / 4, low, high, seed);
+  check_launch("fill_uniform_f32");
+}
+
+void fill_uniform_int32(void* data, std::size_t bytes, int limit, std::uint64_t seed, cudaStream_t stream) {
+  fill_uniform_int32_kernel<<<full_grid(), threads, 0, stream>>>(static_cast<std::int32_t*>(data), bytes / 4, limit,
+                                                                 seed);
+  check_launch("fill_uniform_int32");
+}
+
 void launch_empty(cudaStream_t stream) {
   empty_kernel<<<1, 32, 0, stream>>>();
   check_launch("launch_empty");
 }
 
-void copy_bytes(const void* from, void* to, std::size_t bytes, cudaStream_t stream) {
-  copy_kernel<<<full_grid(), threads, 0, stream>>>(static_cast<const int4*>(from), static_cast<int4*>(to), bytes / 16);
+void copy_bytes(const void* from, void* to, std::size_t bytes, Spread spread, cudaStream_t stream) {
+  const auto kernel = spread.loads == 2 ? copy_kernel<2> : spread.loads == 4 ? copy_kernel<4> : copy_kernel<8>;
+  kernel<<<blocks_of(bytes, spread), threads, 0, stream>>>(static_cast<const int4*>(from), static_cast<int4*>(to),
+                                                           bytes / 16);
   check_launch("copy_bytes");
 }
 
-void read_bytes(const void* from, std::size_t bytes, int passes, void* sink, cudaStream_t stream) {
-  read_kernel<<<full_grid(), threads, 0, stream>>>(static_cast<const int4*>(from), bytes / 16, passes,
-                                                   static_cast<int*>(sink));
+void read_bytes(const void* from, std::size_t bytes, int passes, Spread spread, void* sink, cudaStream_t stream) {
+  const auto kernel = spread.loads == 2 ? read_kernel<2> : spread.loads == 4 ? read_kernel<4> : read_kernel<8>;
+  kernel<<<blocks_of(bytes, spread), threads, 0, stream>>>(static_cast<const int4*>(from), bytes / 16, passes,
+                                                           static_cast<int*>(sink));
   check_launch("read_bytes");
 }
+
+std::size_t read_sink_bytes(std::size_t bytes, Spread spread) { return std::size_t{4} * blocks_of(bytes, spread); }
 
 void run_multiply_adds(int steps, void* sink, cudaStream_t stream) {
   multiply_add_kernel<<<full_grid(), threads, 0, stream>>>(steps, static_cast<float*>(sink));

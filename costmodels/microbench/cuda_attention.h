@@ -1,0 +1,19 @@
+#pragma once
+
+#include <vector>
+
+#include "costmodels/microbench/cuda_grids.h"
+#include "costmodels/microbench/cuda_timing.h"
+
+namespace archfront::cuda {
+
+/// Causal prefill of the project's own kernel. batch_heads are laid out as sequences of up to 32 heads, four to a
+/// key/value head. Tensors are as the projection before leaves them: in the cache where they fit.
+TableJob prefill_job(const Workbench& bench, std::vector<GridAxis> grid);
+TableJob windowed_prefill_job(const Workbench& bench, std::vector<GridAxis> grid);
+
+/// Decode of the project's own kernel on a cold cache. batch_kv_heads are laid out as sequences of up to 8 key/value
+/// heads.
+TableJob decode_job(const Workbench& bench, std::vector<GridAxis> grid);
+
+}  // namespace archfront::cuda
