@@ -1,10 +1,13 @@
 #include "costmodels/microbench/cuda_timing.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdint>
 
+#include "costmodels/errors.h"
 #include "costmodels/microbench/cuda_probes.h"
 
 namespace archfront::cuda {
@@ -111,11 +114,29 @@ double measure_replay_seconds(const Workbench& bench) {
   return std::max(0.0, one - (many - one) / 200);
 }
 
+/// Runs one arithmetic kernel until its time is steady; an idle GPU's clock takes some milliseconds to rise.
+void settle(const Workbench& bench) {
+  constexpr int attempts = 20;
+  constexpr double steady = 0.1;  // a time slice given to another program doubles a lap; clocks wander by 3%
+  const Buffer sink(std::size_t{1} << 16);
+  const Launch launch = [&](std::size_t, cudaStream_t stream) { run_multiply_adds(1 << 14, sink.data(), stream); };
+  double spread = 0;
+  for (int attempt = 0; attempt < attempts; ++attempt) {
+    spread = measure(bench, std::span(&launch, 1), Effort{2e-3, 15, 1}).front().spread;
+    if (spread < steady) return;
+  }
+  throw InputError(
+      fmt::format("the GPU is busy with other work (the time of the same kernel varies by {:.0f}%): "
+                  "--device cuda: end other programs on it",
+                  100 * spread));
+}
+
 }  // namespace
 
 Workbench make_workbench(bool quick) {
   const DeviceInfo device = open_device();
   Workbench bench{device, Stream(), Buffer(16), 0, quick ? Effort{200e-6, 3, 5e-3} : Effort{}};
+  settle(bench);
   bench.replay_seconds = measure_replay_seconds(bench);
   return bench;
 }

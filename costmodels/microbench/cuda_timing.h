@@ -29,7 +29,8 @@ struct Workbench {
   Effort effort;
 };
 
-/// Opens the device and measures the replay's own time.
+/// Opens the device, waits until its clock has settled and measures the replay's own time. Throws InputError like
+/// open_device, or if the time of the same kernel keeps varying: the device is busy with other work.
 Workbench make_workbench(bool quick);
 
 /// Enqueues the `index`-th launch. Consecutive indices use different cold tensors, where the operation has any.

@@ -35,8 +35,8 @@ PREFILL_AXES = {
 DECODE_AXES = {
     "head_dim": [64, 128],
     "group": [1, 4, 8],
-    "batch_kv_heads": [1, 4, 16, 64, 256, 1024],
-    "context": [256, 1024, 4096, 16384, 65536],
+    "batch_kv_heads": [1, 2, 4, 8, 16, 32, 64, 128, 256, 1024],
+    "context": [256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536],
 }
 QUICK_PREFILL_AXES = {"head_dim": [64, 128], "batch_heads": [8, 64], "query_length": [512, 4096]}
 QUICK_DECODE_AXES = {"head_dim": [64, 128], "group": [1, 4], "batch_kv_heads": [4, 64], "context": [512, 4096]}

@@ -288,7 +288,7 @@ def main():
             if time.monotonic() > deadline:
                 break
             model = Model(decoder)
-            name = f"dense-{index:02d}-{decoder.parameters() / 1e9:.1f}b"
+            name = f"dense-{arguments.seed}-{index:02d}-{decoder.parameters() / 1e9:.1f}b"
             for phase, batch, context in chosen:
                 seconds, spread = measure(model, phase, batch, context)
                 case = {
