@@ -9,6 +9,14 @@
 namespace archfront::cuda {
 namespace {
 
+bool is_hopper() {
+  int major = 0;
+  int minor = 0;
+  return cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0) == cudaSuccess &&
+         cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, 0) == cudaSuccess && major == 9 &&
+         minor == 0;
+}
+
 bool has_delta(ScanKind kind) {
   return kind == ScanKind::delta || kind == ScanKind::gated_delta || kind == ScanKind::vector_gated_delta;
 }
@@ -91,9 +99,9 @@ void check_prefill(const ScanPrefillShape& shape, std::mt19937_64& generator) {
     }
   const double o_error = relative_error(tensors.o, o);
   const double state_error = relative_error(final_state, state);
-  std::printf("prefill %s %d x %d tokens, %d heads of %d x %d, tile %d: o %.2e, state %.2e\n",
+  std::printf("prefill %s %d x %d tokens, %d heads of %d x %d, tile %d, path %d: o %.2e, state %.2e\n",
               std::string(to_string(shape.kind)).c_str(), shape.batch, shape.length, shape.n_heads, shape.key_dim,
-              shape.value_dim, shape.value_tile, o_error, state_error);
+              shape.value_dim, shape.value_tile, static_cast<int>(shape.path), o_error, state_error);
   EXPECT_LT(o_error, 1e-2);
   EXPECT_LT(state_error, 1e-2);
 }
@@ -123,11 +131,32 @@ TEST(CudaScanPrefill, EveryTileAgreesWithTheRecurrence) {
                         generator);
 }
 
+TEST(CudaScanPrefill, EveryPathAgreesWithTheRecurrence) {
+  if (no_gpu()) GTEST_SKIP() << "no CUDA device: the scan's kernels cannot run here";
+  if (!is_hopper()) GTEST_SKIP() << "the device's compute capability is not 9.0: it has one path";
+  std::mt19937_64 generator = fresh_generator();
+  for (const ScanPrefillPath path : {ScanPrefillPath::ampere, ScanPrefillPath::hopper, ScanPrefillPath::hopper_fused})
+    for (const ScanKind kind : {ScanKind::scalar_gate, ScanKind::gated_delta})
+      for (const int key_dim : {64, 128})
+        for (const int value_tile : {64, 128})
+          for (const int length : {1, 65, 450})
+            check_prefill({.kind = kind,
+                           .batch = 2,
+                           .length = length,
+                           .n_heads = 3,
+                           .key_dim = key_dim,
+                           .value_tile = value_tile,
+                           .path = path},
+                          generator);
+}
+
 TEST(CudaScanPrefill, AgreesWithTheRecurrenceOverManyChunks) {
   if (no_gpu()) GTEST_SKIP() << "no CUDA device: the scan's kernels cannot run here";
   std::mt19937_64 generator = fresh_generator();
   for (const ScanKind kind : {ScanKind::scalar_gate, ScanKind::gated_delta, ScanKind::delta})
-    check_prefill({.kind = kind, .batch = 1, .length = 4000, .n_heads = 1}, generator);
+    for (const ScanPrefillPath path : {ScanPrefillPath::automatic, ScanPrefillPath::hopper_fused})
+      if (path == ScanPrefillPath::automatic || is_hopper())
+        check_prefill({.kind = kind, .batch = 1, .length = 2500, .n_heads = 1, .path = path}, generator);
 }
 
 void check_decode(const ScanDecodeShape& shape, std::mt19937_64& generator) {

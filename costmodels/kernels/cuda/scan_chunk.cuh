@@ -17,6 +17,17 @@ constexpr int matrix_elements = chunk_tokens * chunk_tokens;
 /// Gates of a chunk: 64 decays since its start, then 64 decays to its end.
 constexpr int gate_floats = 2 * chunk_tokens;
 
+/// What the matrix warps make of a chunk, as it lies in shared memory and in the workspace: P [64, 64], with a delta T
+/// [64, 64], both swizzled, then the gates.
+template <bool delta>
+struct ChunkRecord {
+  static constexpr int within = 0;
+  static constexpr int solve = within + matrix_elements * 2;
+  static constexpr int gates = solve + (delta ? matrix_elements * 2 : 0);
+  static constexpr int bytes = gates + gate_floats * 4;
+  static constexpr int shared_bytes = (bytes + 1023) / 1024 * 1024;  // the next one starts at a swizzle's period
+};
+
 struct ScanArguments {
   const __nv_bfloat16* q;  ///< [batch, length, n_heads, key_dim], as k
   const __nv_bfloat16* k;
@@ -24,10 +35,8 @@ struct ScanArguments {
   const float* log_decay;  ///< [batch, length, n_heads] or null
   const float* beta;       ///< [batch, length, n_heads] or null
   __nv_bfloat16* o;
-  float* final_state;     ///< [batch, n_heads, key_dim, value_dim]
-  __nv_bfloat16* solve;   ///< [batch n_heads, n_chunks, 64, 64] T = (I + A)^-1 diag(beta); null without a delta
-  __nv_bfloat16* within;  ///< [batch n_heads, n_chunks, 64, 64] P = scale lower(Q K^T) with decays
-  float* gates;           ///< [batch n_heads, n_chunks, 128]
+  float* final_state;      ///< [batch, n_heads, key_dim, value_dim]
+  unsigned char* records;  ///< [batch n_heads, n_chunks] of ChunkRecord
   int length;
   int n_heads;
   int n_chunks;
@@ -35,13 +44,13 @@ struct ScanArguments {
   float scale;
 };
 
-/// As `swizzled`, for rows of 4 chunks as well: two rows share the 128 bytes of all banks.
+/// As `swizzled`, for rows of 4 chunks (two rows share the 128 bytes of all banks) and of 16 (two tiles of 64 rows x 8
+/// chunks, as wgmma and the bulk copies want them).
 template <int row_chunks>
 __device__ __forceinline__ std::uint32_t tile_offset(int row, int chunk) {
-  if constexpr (row_chunks == 4)
-    return static_cast<std::uint32_t>((row * 4 + (chunk ^ (row / 2 & 3))) * 16);
-  else
-    return swizzled<row_chunks>(row, chunk);
+  if constexpr (row_chunks == 4) return static_cast<std::uint32_t>((row * 4 + (chunk ^ (row / 2 & 3))) * 16);
+  if constexpr (row_chunks == 8) return swizzled<8>(row, chunk);
+  return static_cast<std::uint32_t>(chunk / 8 * chunk_tokens * 128) + swizzled<8>(row, chunk % 8);
 }
 
 /// Starts the copy of a chunk's 64 rows of `row_chunks` x 16 bytes; rows past the sequence become zeros.
@@ -62,9 +71,8 @@ __device__ __forceinline__ void copy_chunk(std::uint32_t tile, const __nv_bfloat
 /// Fragments of two 8-column tiles of B[16, 16] where B^T is stored row by row: b[0], b[1] of the first, b[2], b[3] of
 /// the second.
 template <int row_chunks>
-__device__ __forceinline__ void load_columns(std::uint32_t (&b)[4], std::uint32_t tile, int first_row,
-                                             int first_chunk) {
-  const int lane = static_cast<int>(threadIdx.x % 32);
+__device__ __forceinline__ void load_columns(std::uint32_t (&b)[4], std::uint32_t tile, int first_row, int first_chunk,
+                                             int lane) {
   load_matrices(b, tile + tile_offset<row_chunks>(first_row + lane % 8 + lane / 16 * 8, first_chunk + lane / 8 % 2));
 }
 

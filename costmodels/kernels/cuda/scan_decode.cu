@@ -74,8 +74,9 @@ __global__ void __launch_bounds__(n_threads) decode_kernel(const DecodeArguments
   __shared__ Partial partial;
   const int thread = static_cast<int>(threadIdx.x);
   const int lane = thread % lanes_a_row;
-  const std::int64_t head = blockIdx.x;  // of [batch, n_heads]
-  const int column = static_cast<int>(blockIdx.y) * slice_columns + lane * 4;
+  const unsigned slices = static_cast<unsigned>(arguments.value_dim) / slice_columns;
+  const std::int64_t head = blockIdx.x / slices;  // of [batch, n_heads]
+  const int column = static_cast<int>(blockIdx.x % slices) * slice_columns + lane * 4;
   float* slice = arguments.state + (head * key_dim + thread / lanes_a_row) * arguments.value_dim + column;
   const std::int64_t pass_stride = static_cast<std::int64_t>(rows_a_pass) * arguments.value_dim;
 
@@ -155,24 +156,24 @@ bool has_delta(ScanKind kind) {
 }
 
 template <int key_dim, Gate gate>
-void launch(const DecodeArguments& arguments, bool delta, const dim3& grid, cudaStream_t stream) {
+void launch(const DecodeArguments& arguments, bool delta, unsigned blocks, cudaStream_t stream) {
   if (delta)
-    decode_kernel<key_dim, gate, true><<<grid, n_threads, 0, stream>>>(arguments);
+    decode_kernel<key_dim, gate, true><<<blocks, n_threads, 0, stream>>>(arguments);
   else
-    decode_kernel<key_dim, gate, false><<<grid, n_threads, 0, stream>>>(arguments);
+    decode_kernel<key_dim, gate, false><<<blocks, n_threads, 0, stream>>>(arguments);
 }
 
 template <int key_dim>
-void launch(const DecodeArguments& arguments, ScanKind kind, const dim3& grid, cudaStream_t stream) {
+void launch(const DecodeArguments& arguments, ScanKind kind, unsigned blocks, cudaStream_t stream) {
   switch (gate_of(kind)) {
     case Gate::none:
-      launch<key_dim, Gate::none>(arguments, has_delta(kind), grid, stream);
+      launch<key_dim, Gate::none>(arguments, has_delta(kind), blocks, stream);
       break;
     case Gate::scalar:
-      launch<key_dim, Gate::scalar>(arguments, has_delta(kind), grid, stream);
+      launch<key_dim, Gate::scalar>(arguments, has_delta(kind), blocks, stream);
       break;
     case Gate::vector:
-      launch<key_dim, Gate::vector>(arguments, has_delta(kind), grid, stream);
+      launch<key_dim, Gate::vector>(arguments, has_delta(kind), blocks, stream);
       break;
   }
   require_success(cudaGetLastError(), "launching scan decode");
@@ -216,14 +217,14 @@ void scan_decode(const ScanDecodeShape& shape, const void* q, const void* k, con
                                   static_cast<__nv_bfloat16*>(o),
                                   shape.value_dim,
                                   shape.scale};
-  const dim3 grid(static_cast<unsigned>(shape.batch) * static_cast<unsigned>(shape.n_heads),
-                  static_cast<unsigned>(shape.value_dim / slice_columns));
+  const unsigned blocks = static_cast<unsigned>(shape.batch) * static_cast<unsigned>(shape.n_heads) *
+                          static_cast<unsigned>(shape.value_dim / slice_columns);
   if (shape.key_dim == 64)
-    launch<64>(arguments, shape.kind, grid, stream);
+    launch<64>(arguments, shape.kind, blocks, stream);
   else if (shape.key_dim == 128)
-    launch<128>(arguments, shape.kind, grid, stream);
+    launch<128>(arguments, shape.kind, blocks, stream);
   else
-    launch<256>(arguments, shape.kind, grid, stream);
+    launch<256>(arguments, shape.kind, blocks, stream);
 }
 
 }  // namespace archfront::cuda

@@ -7,83 +7,99 @@ namespace archfront::cuda {
 
 constexpr int matrices_threads = 128;  // four warps of 16 rows of the 64 x 64 matrices
 
-/// Shared memory of one block. `q` gives way to P and `solve` holds the diagonal blocks of A first.
-template <int key_dim, bool delta>
-struct MatricesTile {
-  static constexpr int k = 0;
-  static constexpr int q = k + chunk_tokens * key_dim * 2;
-  static constexpr int decay = q + chunk_tokens * key_dim * 2;  // f32, running sum of log2 decays
-  static constexpr int beta = decay + chunk_tokens * 4;
-  static constexpr int below = beta + chunk_tokens * 4;  // A, bf16
-  static constexpr int solve = below + matrix_elements * 2;
-  static constexpr int inverse = solve + matrix_elements * 2;  // inverses of the diagonal blocks, bf16 [64, 16]
-  static constexpr int inverse_stride = 48;                    // bytes a row: 8 rows fall into 8 groups of banks
-  static constexpr int bytes = delta ? inverse + chunk_tokens * inverse_stride : below;
+/// Where a chunk's matrices are made, in shared memory. P may take the place of Q. T and P are written on and below the
+/// diagonal's 16 x 16 blocks only.
+struct MatricesMemory {
+  std::uint32_t k;         ///< [64, key_dim]
+  std::uint32_t q;         ///< [64, key_dim]
+  float* decay;            ///< [64] running sums of log2 decays
+  float* beta;             ///< [64]
+  unsigned char* within;   ///< P [64, 64]
+  unsigned char* solve;    ///< T [64, 64]
+  unsigned char* below;    ///< A [64, 64] below its diagonal blocks
+  float* diagonal;         ///< diagonal blocks of A by columns of `diagonal_stride`, f32, one a warp
+  unsigned char* inverse;  ///< inverses of the diagonal blocks of I + A, [64, 16] in rows of `inverse_stride` bytes
+};
+constexpr int inverse_stride = 48;  // 8 rows fall into 8 groups of banks
+constexpr int diagonal_stride = 20;
+constexpr int diagonal_warp_bytes = 2048;  // apart, as a warp's 16 rows of T are, whose place they may share
+
+/// Holds the matrix warps together, whatever else the block does.
+__device__ __forceinline__ void matrix_barrier() {
+  asm volatile("bar.sync 1, %0;\n" ::"n"(matrices_threads) : "memory");
+}
+
+/// The gates of a lane's two tokens of a chunk; tokens past the sequence neither decay nor write.
+struct LaneGates {
+  float log_decay[2];
+  float beta[2];
 };
 
-/// Writes the running sums of the chunk's log decays (in powers of 2) and the betas to shared memory, and the decays
-/// since the chunk's start and to its end to `gates`. One warp. Tokens past the sequence neither decay nor write.
-__device__ __forceinline__ void prepare_gates(const ScanArguments& arguments, std::int64_t first_token_head,
-                                              int valid_rows, float* decay, float* beta, float* gates) {
-  constexpr float log2_of_e = 1.4426950408889634f;
-  const int lane = static_cast<int>(threadIdx.x % 32);
-  float sum[2];
+__device__ __forceinline__ LaneGates load_gates(const ScanArguments& arguments, std::int64_t first_token_head,
+                                                int valid_rows) {
+  LaneGates gates;
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
-    const int row = 2 * lane + i;
+    const int row = 2 * static_cast<int>(threadIdx.x % 32) + i;
     const std::int64_t at = first_token_head + static_cast<std::int64_t>(row) * arguments.n_heads;
     const bool valid = row < valid_rows;
-    sum[i] = valid && arguments.log_decay != nullptr ? arguments.log_decay[at] * log2_of_e : 0.0f;
-    beta[row] = valid && arguments.beta != nullptr ? arguments.beta[at] : 0.0f;
+    gates.log_decay[i] = valid && arguments.log_decay != nullptr ? arguments.log_decay[at] : 0.0f;
+    gates.beta[i] = valid && arguments.beta != nullptr ? arguments.beta[at] : 0.0f;
   }
-  sum[1] += sum[0];
-  float before = sum[1];
+  return gates;
+}
+
+/// Writes the running sums of a chunk's log decays (in powers of 2), its betas, and the decays since its start and to
+/// its end. One warp.
+__device__ __forceinline__ void prepare_gates(const LaneGates& lane_gates, float* decay, float* beta, float* gates) {
+  constexpr float log2_of_e = 1.4426950408889634f;
+  const int lane = static_cast<int>(threadIdx.x % 32);
+  const float first = lane_gates.log_decay[0] * log2_of_e;
+  const float both = first + lane_gates.log_decay[1] * log2_of_e;
+  float through = both;
 #pragma unroll
   for (int distance = 1; distance < 32; distance *= 2) {
-    const float other = __shfl_up_sync(0xffffffffu, before, static_cast<unsigned>(distance));
-    if (lane >= distance) before += other;
+    const float other = __shfl_up_sync(0xffffffffu, through, static_cast<unsigned>(distance));
+    if (lane >= distance) through += other;
   }
-  const float total = __shfl_sync(0xffffffffu, before, 31);
-  before -= sum[1];
+  const float total = __shfl_sync(0xffffffffu, through, 31);
+  const float sum[2] = {through - both + first, through};
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
     const int row = 2 * lane + i;
-    decay[row] = before + sum[i];
-    gates[row] = exp2_fast(before + sum[i]);
-    gates[chunk_tokens + row] = exp2_fast(total - before - sum[i]);
+    decay[row] = sum[i];
+    beta[row] = lane_gates.beta[i];
+    gates[row] = exp2_fast(sum[i]);
+    gates[chunk_tokens + row] = exp2_fast(total - sum[i]);
   }
 }
 
-/// kk, qk [16 rows of the warp, 64] = K K^T, Q K^T up to the diagonal block.
-template <int key_dim, bool delta>
-__device__ __forceinline__ void multiply_keys(float (&kk)[8][4], float (&qk)[8][4], std::uint32_t k_tile,
-                                              std::uint32_t q_tile, int warp) {
+/// products [16 rows of the warp, 64] = X K^T up to the diagonal block, for X = Q or K.
+template <int key_dim>
+__device__ __forceinline__ void multiply_keys(float (&products)[8][4], std::uint32_t x_tile, std::uint32_t k_tile,
+                                              int warp, int lane) {
   constexpr int chunks = key_dim / 8;
-  const int lane = static_cast<int>(threadIdx.x % 32);
+#pragma unroll
+  for (auto& tile : products)
+#pragma unroll
+    for (float& value : tile) value = 0.0f;
 #pragma unroll
   for (int step = 0; step < key_dim / 16; ++step) {
-    std::uint32_t k_rows[4];
-    std::uint32_t q_rows[4];
-    if constexpr (delta) load_matrices(k_rows, k_tile + swizzled<chunks>(16 * warp + lane % 16, 2 * step + lane / 16));
-    load_matrices(q_rows, q_tile + swizzled<chunks>(16 * warp + lane % 16, 2 * step + lane / 16));
+    std::uint32_t rows[4];
+    load_matrices(rows, x_tile + tile_offset<chunks>(16 * warp + lane % 16, 2 * step + lane / 16));
 #pragma unroll
     for (int block = 0; block < 4; ++block) {
       if (block > warp) continue;
       std::uint32_t columns[4];
-      load_columns<chunks>(columns, k_tile, 16 * block, 2 * step);
-      if constexpr (delta) {
-        multiply_add(kk[2 * block], k_rows, columns[0], columns[1]);
-        multiply_add(kk[2 * block + 1], k_rows, columns[2], columns[3]);
-      }
-      multiply_add(qk[2 * block], q_rows, columns[0], columns[1]);
-      multiply_add(qk[2 * block + 1], q_rows, columns[2], columns[3]);
+      load_columns<chunks>(columns, k_tile, 16 * block, 2 * step, lane);
+      multiply_add(products[2 * block], rows, columns[0], columns[1]);
+      multiply_add(products[2 * block + 1], rows, columns[2], columns[3]);
     }
   }
 }
 
-/// Column lane % 16 of (I + A)^-1 for one diagonal block, A strictly lower and stored by columns of 20 floats.
-__device__ __forceinline__ void invert_diagonal(const float* columns, float (&x)[16]) {
-  const int column = static_cast<int>(threadIdx.x % 16);
+/// One column of (I + A)^-1 for one diagonal block, A strictly lower and stored by columns.
+__device__ __forceinline__ void invert_diagonal(const float* columns, float (&x)[16], int column) {
 #pragma unroll
   for (int i = 0; i < 16; ++i) x[i] = i == column ? 1.0f : 0.0f;
 #pragma unroll
@@ -91,7 +107,7 @@ __device__ __forceinline__ void invert_diagonal(const float* columns, float (&x)
     float a[16];
 #pragma unroll
     for (int i = (k + 1) / 4; i < 4; ++i) {
-      const float4 four = *reinterpret_cast<const float4*>(columns + 20 * k + 4 * i);
+      const float4 four = *reinterpret_cast<const float4*>(columns + diagonal_stride * k + 4 * i);
       a[4 * i] = four.x;
       a[4 * i + 1] = four.y;
       a[4 * i + 2] = four.z;
@@ -104,14 +120,12 @@ __device__ __forceinline__ void invert_diagonal(const float* columns, float (&x)
 
 /// Block column `column` of T below the diagonal, top to bottom: T_ij = -D_i sum_k A_ik T_kj with D the inverses of the
 /// diagonal blocks. Carried transposed, so that each product's accumulators are the next one's left operand.
-template <class Tile>
-__device__ __forceinline__ void solve_column(unsigned char* shared, const float* beta, int column) {
-  const int lane = static_cast<int>(threadIdx.x % 32);
-  const std::uint32_t below = shared_address(shared + Tile::below);
-  const std::uint32_t inverse = shared_address(shared + Tile::inverse);
+__device__ __forceinline__ void solve_column(const MatricesMemory& memory, int column, int lane) {
+  const std::uint32_t below = shared_address(memory.below);
+  const std::uint32_t inverse = shared_address(memory.inverse);
   std::uint32_t done[4][4];  // T_kj^T for k = j, j + 1, ...
   load_matrices_transposed(
-      done[0], inverse + static_cast<std::uint32_t>((16 * column + lane % 8 + lane / 16 * 8) * Tile::inverse_stride +
+      done[0], inverse + static_cast<std::uint32_t>((16 * column + lane % 8 + lane / 16 * 8) * inverse_stride +
                                                     lane / 8 % 2 * 16));
 #pragma unroll
   for (int step = 1; step < 4; ++step) {
@@ -121,14 +135,14 @@ __device__ __forceinline__ void solve_column(unsigned char* shared, const float*
 #pragma unroll
     for (int k = 0; k < step; ++k) {
       std::uint32_t a[4];
-      load_columns<8>(a, below, 16 * row, 2 * (column + k));
+      load_columns<8>(a, below, 16 * row, 2 * (column + k), lane);
       multiply_add(sum[0], done[k], a[0], a[1]);
       multiply_add(sum[1], done[k], a[2], a[3]);
     }
     const std::uint32_t left[4] = {pack_bf16(sum[0][0], sum[0][1]), pack_bf16(sum[0][2], sum[0][3]),
                                    pack_bf16(sum[1][0], sum[1][1]), pack_bf16(sum[1][2], sum[1][3])};
     std::uint32_t d[4];
-    load_matrices(d, inverse + static_cast<std::uint32_t>((16 * row + lane % 8 + lane / 16 * 8) * Tile::inverse_stride +
+    load_matrices(d, inverse + static_cast<std::uint32_t>((16 * row + lane % 8 + lane / 16 * 8) * inverse_stride +
                                                           lane / 8 % 2 * 16));
     float t[2][4] = {};
     multiply_add(t[0], left, d[0], d[1]);
@@ -141,20 +155,17 @@ __device__ __forceinline__ void solve_column(unsigned char* shared, const float*
       for (int i = 0; i < 4; ++i) {
         const int t_row = 16 * row + 8 * tile + lane % 4 * 2 + i % 2;
         const int t_column = 16 * column + lane / 4 + i / 2 * 8;
-        *reinterpret_cast<__nv_bfloat16*>(shared + Tile::solve + swizzled<8>(t_row, t_column / 8) + t_column % 8 * 2) =
-            __float2bfloat16_rn(-t[tile][i] * beta[t_column]);
+        *reinterpret_cast<__nv_bfloat16*>(memory.solve + swizzled<8>(t_row, t_column / 8) + t_column % 8 * 2) =
+            __float2bfloat16_rn(-t[tile][i] * memory.beta[t_column]);
       }
   }
 }
 
-/// P and A of the warp's 16 rows from the products of keys, with decays and betas; A's diagonal block goes in f32 and
-/// by columns to `diagonal`.
-template <class Tile, bool delta>
-__device__ __forceinline__ void weigh(const float (&kk)[8][4], const float (&qk)[8][4], unsigned char* shared,
-                                      unsigned char* within, float* diagonal, float scale, int warp) {
-  const int lane = static_cast<int>(threadIdx.x % 32);
-  const auto* decay = reinterpret_cast<const float*>(shared + Tile::decay);
-  const auto* beta = reinterpret_cast<const float*>(shared + Tile::beta);
+/// Hands each element on and below the diagonal block to `write(row, column, low, high)`: two neighbours of the
+/// products, times the decays from their columns' tokens to their row's.
+template <class Write>
+__device__ __forceinline__ void decay_products(const float (&products)[8][4], const float* decay, int warp, int lane,
+                                               Write write) {
 #pragma unroll
   for (int tile = 0; tile < 8; ++tile) {
     if (tile / 2 > warp) continue;
@@ -165,43 +176,90 @@ __device__ __forceinline__ void weigh(const float (&kk)[8][4], const float (&qk)
       const int row = 16 * warp + lane / 4 + 8 * half;
       const float low = column <= row ? exp2_fast(decay[row] - column_decay.x) : 0.0f;
       const float high = column + 1 <= row ? exp2_fast(decay[row] - column_decay.y) : 0.0f;
-      const std::uint32_t at = swizzled<8>(row, tile) + static_cast<std::uint32_t>(lane % 4 * 4);
-      *reinterpret_cast<std::uint32_t*>(within + at) =
-          pack_bf16(scale * low * qk[tile][2 * half], scale * high * qk[tile][2 * half + 1]);
-      if constexpr (delta) {
-        const float a_low = column < row ? beta[row] * low * kk[tile][2 * half] : 0.0f;
-        const float a_high = column + 1 < row ? beta[row] * high * kk[tile][2 * half + 1] : 0.0f;
-        if (tile / 2 == warp) {
-          diagonal[column % 16 * 20 + row % 16] = a_low;
-          diagonal[(column % 16 + 1) * 20 + row % 16] = a_high;
-        } else {
-          *reinterpret_cast<std::uint32_t*>(shared + Tile::below + at) = pack_bf16(a_low, a_high);
-        }
-      }
+      write(row, column, low * products[tile][2 * half], high * products[tile][2 * half + 1]);
     }
   }
 }
 
-/// Writes a 64 x 64 matrix's 16 x 16 blocks on and below the diagonal; the others are never read.
-__device__ __forceinline__ void store_lower(const unsigned char* tile, __nv_bfloat16* matrix) {
+/// Where the pair of elements at (row, column) lies in a [64, 64] matrix.
+__device__ __forceinline__ std::uint32_t pair_offset(int row, int column) {
+  return swizzled<8>(row, column / 8) + static_cast<std::uint32_t>(column % 8 * 2);
+}
+
+/// P and, with a delta, T of one chunk, by four warps. The keys, the queries and the gates are there; the results are
+/// after the caller's next barrier. `overlaid`: P takes the place of Q.
+template <int key_dim, bool delta, bool overlaid>
+__device__ __forceinline__ void make_matrices(const MatricesMemory& memory, float scale, int warp, int lane) {
+  float products[8][4];
+  multiply_keys<key_dim>(products, memory.q, memory.k, warp, lane);
+  if constexpr (overlaid) matrix_barrier();  // every warp is through with Q
+  decay_products(products, memory.decay, warp, lane, [&](int row, int column, float low, float high) {
+    *reinterpret_cast<std::uint32_t*>(memory.within + pair_offset(row, column)) = pack_bf16(scale * low, scale * high);
+  });
+  if constexpr (delta) {
+    float* diagonal = memory.diagonal + warp * diagonal_warp_bytes / 4;
+    multiply_keys<key_dim>(products, memory.k, memory.k, warp, lane);
+    decay_products(products, memory.decay, warp, lane, [&](int row, int column, float low, float high) {
+      const float a_low = column < row ? memory.beta[row] * low : 0.0f;
+      const float a_high = column + 1 < row ? memory.beta[row] * high : 0.0f;
+      if (column / 16 == warp) {
+        diagonal[column % 16 * diagonal_stride + row % 16] = a_low;
+        diagonal[(column % 16 + 1) * diagonal_stride + row % 16] = a_high;
+      } else {
+        *reinterpret_cast<std::uint32_t*>(memory.below + pair_offset(row, column)) = pack_bf16(a_low, a_high);
+      }
+    });
+    __syncwarp();
+    float x[16];
+    invert_diagonal(diagonal, x, lane % 16);
+    __syncwarp();
+    if (lane < 16) {
+      const int column = 16 * warp + lane;
+#pragma unroll
+      for (int i = 0; i < 16; ++i) {
+        const int row = 16 * warp + i;
+        *reinterpret_cast<__nv_bfloat16*>(memory.inverse + row * inverse_stride + lane * 2) = __float2bfloat16_rn(x[i]);
+        *reinterpret_cast<__nv_bfloat16*>(memory.solve + swizzled<8>(row, column / 8) + column % 8 * 2) =
+            __float2bfloat16_rn(x[i] * memory.beta[column]);
+      }
+    }
+    matrix_barrier();
+    if (warp < 3) solve_column(memory, warp, lane);
+  }
+}
+
+/// Writes a 64 x 64 matrix as it lies, the blocks above the diagonal as zeros.
+__device__ __forceinline__ void store_matrix(const unsigned char* tile, unsigned char* matrix) {
 #pragma unroll
   for (int i = 0; i < matrix_elements / 8 / matrices_threads; ++i) {
     const int index = i * matrices_threads + static_cast<int>(threadIdx.x);
     const int row = index / 8;
-    const int chunk = index % 8;
-    if (chunk / 2 > row / 16) continue;
-    *reinterpret_cast<uint4*>(matrix + row * chunk_tokens + chunk * 8) =
-        *reinterpret_cast<const uint4*>(tile + swizzled<8>(row, chunk));
+    const int chunk = index % 8 ^ (row & 7);
+    const uint4 nothing{};
+    const uint4 eight = reinterpret_cast<const uint4*>(tile)[index];
+    reinterpret_cast<uint4*>(matrix)[index] = chunk / 2 > row / 16 ? nothing : eight;
   }
 }
+
+template <int key_dim, bool delta>
+struct MatricesTile {
+  static constexpr int k = 0;
+  static constexpr int q = k + chunk_tokens * key_dim * 2;  // P later
+  static constexpr int decay = q + chunk_tokens * key_dim * 2;
+  static constexpr int beta = decay + chunk_tokens * 4;
+  static constexpr int below = beta + chunk_tokens * 4;
+  static constexpr int solve = below + matrix_elements * 2;
+  static constexpr int inverse = solve + matrix_elements * 2;
+  static constexpr int bytes = delta ? inverse + chunk_tokens * inverse_stride : below;
+};
 
 /// One block a (sequence and head, chunk).
 template <int key_dim, bool delta>
 __global__ void __launch_bounds__(matrices_threads) matrices_kernel(const ScanArguments arguments) {
   using Tile = MatricesTile<key_dim, delta>;
   extern __shared__ __align__(128) unsigned char shared[];
-  const int warp = static_cast<int>(threadIdx.x / 32);
-  const int lane = static_cast<int>(threadIdx.x % 32);
+  const int thread = static_cast<int>(threadIdx.x);
+  const int warp = thread / 32;
   const std::int64_t matrix = blockIdx.x;  // of [batch, n_heads, n_chunks]
   const int first_token = static_cast<int>(matrix % arguments.n_chunks) * chunk_tokens;
   const int head = static_cast<int>(matrix / arguments.n_chunks % arguments.n_heads);
@@ -209,49 +267,30 @@ __global__ void __launch_bounds__(matrices_threads) matrices_kernel(const ScanAr
   const std::int64_t first_token_head = (sequence * arguments.length + first_token) * arguments.n_heads + head;
   const std::int64_t stride = static_cast<std::int64_t>(arguments.n_heads) * key_dim;
   const int valid_rows = min(chunk_tokens, arguments.length - first_token);
-
-  copy_chunk<key_dim / 8, matrices_threads>(shared_address(shared + Tile::k), arguments.k + first_token_head * key_dim,
-                                            stride, valid_rows, static_cast<int>(threadIdx.x));
-  copy_chunk<key_dim / 8, matrices_threads>(shared_address(shared + Tile::q), arguments.q + first_token_head * key_dim,
-                                            stride, valid_rows, static_cast<int>(threadIdx.x));
+  unsigned char* record = arguments.records + matrix * ChunkRecord<delta>::bytes;
+  const MatricesMemory memory{shared_address(shared + Tile::k),
+                              shared_address(shared + Tile::q),
+                              reinterpret_cast<float*>(shared + Tile::decay),
+                              reinterpret_cast<float*>(shared + Tile::beta),
+                              shared + Tile::q,
+                              shared + Tile::solve,
+                              shared + Tile::below,
+                              reinterpret_cast<float*>(shared + Tile::solve),  // a warp's own rows, before it writes T
+                              shared + Tile::inverse};
+  copy_chunk<key_dim / 8, matrices_threads>(memory.k, arguments.k + first_token_head * key_dim, stride, valid_rows,
+                                            thread);
+  copy_chunk<key_dim / 8, matrices_threads>(memory.q, arguments.q + first_token_head * key_dim, stride, valid_rows,
+                                            thread);
   close_copy_group();
-  auto* decay = reinterpret_cast<float*>(shared + Tile::decay);
-  auto* beta = reinterpret_cast<float*>(shared + Tile::beta);
   if (warp == 0)
-    prepare_gates(arguments, first_token_head, valid_rows, decay, beta, arguments.gates + matrix * gate_floats);
+    prepare_gates(load_gates(arguments, first_token_head, valid_rows), memory.decay, memory.beta,
+                  reinterpret_cast<float*>(record + ChunkRecord<delta>::gates));
   wait_copy_groups<0>();
-  __syncthreads();
-
-  float kk[8][4] = {};
-  float qk[8][4] = {};
-  multiply_keys<key_dim, delta>(kk, qk, shared_address(shared + Tile::k), shared_address(shared + Tile::q), warp);
-  // All warps must be through with Q: where key_dim is 64 the rows of P a warp writes are all of its own rows of Q, but
-  // where it is 128 they lie in another warp's.
-  __syncthreads();
-  auto* diagonal = reinterpret_cast<float*>(shared + Tile::solve + 16 * warp * chunk_tokens * 2);
-  weigh<Tile, delta>(kk, qk, shared, shared + Tile::q, diagonal, arguments.scale, warp);
-  if constexpr (delta) {
-    __syncwarp();
-    float x[16];
-    invert_diagonal(diagonal, x);
-    __syncwarp();
-    if (lane < 16) {
-      const int column = 16 * warp + lane;
-#pragma unroll
-      for (int i = 0; i < 16; ++i) {
-        const int row = 16 * warp + i;
-        *reinterpret_cast<__nv_bfloat16*>(shared + Tile::inverse + row * Tile::inverse_stride + lane * 2) =
-            __float2bfloat16_rn(x[i]);
-        *reinterpret_cast<__nv_bfloat16*>(shared + Tile::solve + swizzled<8>(row, column / 8) + column % 8 * 2) =
-            __float2bfloat16_rn(x[i] * beta[column]);
-      }
-    }
-    __syncthreads();
-    if (warp < 3) solve_column<Tile>(shared, beta, warp);
-  }
-  __syncthreads();
-  store_lower(shared + Tile::q, arguments.within + matrix * matrix_elements);
-  if constexpr (delta) store_lower(shared + Tile::solve, arguments.solve + matrix * matrix_elements);
+  matrix_barrier();
+  make_matrices<key_dim, delta, true>(memory, arguments.scale, warp, thread % 32);
+  matrix_barrier();
+  store_matrix(memory.within, record + ChunkRecord<delta>::within);
+  if constexpr (delta) store_matrix(memory.solve, record + ChunkRecord<delta>::solve);
 }
 
 }  // namespace archfront::cuda

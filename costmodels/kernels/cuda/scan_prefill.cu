@@ -23,9 +23,11 @@
 
 #include "costmodels/errors.h"
 #include "costmodels/kernels/cuda/launch.h"
+#include "costmodels/kernels/cuda/scan_hopper.cuh"
 #include "costmodels/kernels/cuda/scan_matrices.cuh"
 #include "costmodels/kernels/cuda/scan_prefill.h"
 #include "costmodels/kernels/cuda/scan_states.cuh"
+#include "costmodels/kernels/cuda/tensor_map.h"
 
 namespace archfront::cuda {
 namespace {
@@ -47,61 +49,98 @@ void require_dim(const char* field, int value) {
                    ": use 64 or 128");
 }
 
-struct Workspace {
-  std::size_t solve_bytes = 0;
-  std::size_t within_bytes = 0;
-  std::size_t gate_bytes = 0;
-};
-
 int chunks_of(const ScanPrefillShape& shape) { return (shape.length - 1) / chunk_tokens + 1; }
 
-Workspace workspace_of(const ScanPrefillShape& shape) {
-  const std::size_t matrices = static_cast<std::size_t>(shape.batch) * static_cast<std::size_t>(shape.n_heads) *
-                               static_cast<std::size_t>(chunks_of(shape));
-  Workspace workspace;
-  workspace.within_bytes = matrices * matrix_elements * sizeof(__nv_bfloat16);
-  workspace.solve_bytes = has_delta(shape.kind) ? workspace.within_bytes : 0;
-  workspace.gate_bytes = matrices * gate_floats * sizeof(float);
-  return workspace;
+/// How a problem runs: the code, and the columns of the state one block owns.
+struct Plan {
+  ScanPrefillPath path;
+  int value_tile;
+};
+
+/// Wide tiles share q, k, P and T among more columns, narrow ones spread few sequences over more multiprocessors. One
+/// launch moves the fewest bytes, but its blocks also make their chunks' matrices: it pays where every multiprocessor
+/// has a block with all of a head's columns.
+Plan plan_of(const ScanPrefillShape& shape) {
+  const std::int64_t heads = static_cast<std::int64_t>(shape.batch) * shape.n_heads;
+  const std::int64_t filled = device_attribute(cudaDevAttrMultiProcessorCount) * 3 / 4;
+  const bool is_hopper = compute_capability() == 90;
+  if (!is_hopper && (shape.path == ScanPrefillPath::hopper || shape.path == ScanPrefillPath::hopper_fused))
+    throw InputError(std::string("path = hopper cannot run on this device: ") + kernel_name +
+                     ": it needs compute capability 9.0; use automatic or ampere");
+  Plan plan{shape.path, shape.value_tile};
+  if (plan.path == ScanPrefillPath::automatic) {
+    if (!is_hopper || shape.value_tile == 32)
+      plan.path = ScanPrefillPath::ampere;
+    else
+      plan.path = heads >= filled && !has_delta(shape.kind) ? ScanPrefillPath::hopper_fused : ScanPrefillPath::hopper;
+  }
+  const int narrowest = plan.path == ScanPrefillPath::ampere ? 32 : 64;
+  if (plan.value_tile != 0) {
+    if (plan.value_tile < narrowest)
+      throw InputError(std::string("value_tile = 32 is not compiled for path = hopper: ") + kernel_name +
+                       ": use 64, 128 or 0");
+    return plan;
+  }
+  plan.value_tile = shape.value_dim;
+  if (plan.path == ScanPrefillPath::hopper_fused) return plan;
+  while (plan.value_tile > narrowest && heads * shape.value_dim / plan.value_tile < filled) plan.value_tile /= 2;
+  return plan;
 }
 
-/// The widest tile that still gives every multiprocessor a block, or the narrowest: wide tiles share q, k, P and T
-/// among more columns, narrow ones spread few sequences over more multiprocessors.
-int value_tile_of(const ScanPrefillShape& shape) {
-  if (shape.value_tile != 0) return shape.value_tile;
-  const std::int64_t columns = static_cast<std::int64_t>(shape.batch) * shape.n_heads * shape.value_dim;
-  const std::int64_t processors = device_attribute(cudaDevAttrMultiProcessorCount);
-  int tile = shape.value_dim;
-  while (tile > 32 && columns / tile < processors * 3 / 4) tile /= 2;
-  return tile;
+template <class Kernel>
+void reserve(Kernel kernel, int shared_bytes) {
+  require_success(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes),
+                  "reserving shared memory for scan prefill");
 }
 
 template <class Tile>
 void launch_states(const ScanArguments& arguments, unsigned blocks, cudaStream_t stream) {
-  require_success(cudaFuncSetAttribute(states_kernel<Tile>, cudaFuncAttributeMaxDynamicSharedMemorySize, Tile::bytes),
-                  "reserving shared memory for scan prefill");
+  reserve(states_kernel<Tile>, Tile::bytes);
   states_kernel<Tile><<<blocks, Tile::threads, Tile::bytes, stream>>>(arguments);
-  require_success(cudaGetLastError(), "launching scan prefill");
+}
+
+template <class T>
+void launch_hopper(const ScanArguments& arguments, int batch, unsigned blocks, cudaStream_t stream) {
+  const auto map = [&](const void* tensor, int dim) {
+    return token_tensor_map(tensor, batch, arguments.length, arguments.n_heads, dim, chunk_tokens);
+  };
+  const ScanMaps maps{map(arguments.q, T::key_dim), map(arguments.k, T::key_dim), map(arguments.v, arguments.value_dim),
+                      map(arguments.o, arguments.value_dim)};
+  reserve(hopper_kernel<T>, T::bytes);
+  hopper_kernel<T><<<blocks, T::threads, T::bytes, stream>>>(maps, arguments);
 }
 
 template <int key_dim, bool delta>
 void launch(const ScanPrefillShape& shape, const ScanArguments& arguments, cudaStream_t stream) {
-  using Tile = MatricesTile<key_dim, delta>;
+  const Plan plan = plan_of(shape);
   const unsigned heads = static_cast<unsigned>(shape.batch) * static_cast<unsigned>(shape.n_heads);
-  require_success(
-      cudaFuncSetAttribute(matrices_kernel<key_dim, delta>, cudaFuncAttributeMaxDynamicSharedMemorySize, Tile::bytes),
-      "reserving shared memory for scan prefill");
-  matrices_kernel<key_dim, delta>
-      <<<heads* static_cast<unsigned>(arguments.n_chunks), matrices_threads, Tile::bytes, stream>>>(arguments);
+  const unsigned blocks = heads * static_cast<unsigned>(shape.value_dim / plan.value_tile);
+  if (plan.path == ScanPrefillPath::hopper_fused) {
+    if (plan.value_tile == 128)
+      launch_hopper<HopperTile<key_dim, 128, delta, true>>(arguments, shape.batch, blocks, stream);
+    else
+      launch_hopper<HopperTile<key_dim, 64, delta, true>>(arguments, shape.batch, blocks, stream);
+  } else {
+    using Tile = MatricesTile<key_dim, delta>;
+    reserve(matrices_kernel<key_dim, delta>, Tile::bytes);
+    matrices_kernel<key_dim, delta>
+        <<<heads* static_cast<unsigned>(arguments.n_chunks), matrices_threads, Tile::bytes, stream>>>(arguments);
+    require_success(cudaGetLastError(), "launching scan prefill");
+    if (plan.path == ScanPrefillPath::hopper) {
+      if (plan.value_tile == 128)
+        launch_hopper<HopperTile<key_dim, 128, delta, false>>(arguments, shape.batch, blocks, stream);
+      else
+        launch_hopper<HopperTile<key_dim, 64, delta, false>>(arguments, shape.batch, blocks, stream);
+    } else {
+      if (plan.value_tile == 128)
+        launch_states<StatesTile<key_dim, 128, delta, 2>>(arguments, blocks, stream);
+      else if (plan.value_tile == 64)
+        launch_states<StatesTile<key_dim, 64, delta, 2>>(arguments, blocks, stream);
+      else
+        launch_states<StatesTile<key_dim, 32, delta, 3>>(arguments, blocks, stream);
+    }
+  }
   require_success(cudaGetLastError(), "launching scan prefill");
-  const int tile = value_tile_of(shape);
-  const unsigned blocks = heads * static_cast<unsigned>(shape.value_dim / tile);
-  if (tile == 128)
-    launch_states<StatesTile<key_dim, 128, delta, 2>>(arguments, blocks, stream);
-  else if (tile == 64)
-    launch_states<StatesTile<key_dim, 64, delta, 2>>(arguments, blocks, stream);
-  else
-    launch_states<StatesTile<key_dim, 32, delta, 3>>(arguments, blocks, stream);
 }
 
 }  // namespace
@@ -127,8 +166,10 @@ void validate(const ScanPrefillShape& shape) {
 
 std::size_t scan_prefill_workspace_bytes(const ScanPrefillShape& shape) {
   validate(shape);
-  const Workspace workspace = workspace_of(shape);
-  return workspace.solve_bytes + workspace.within_bytes + workspace.gate_bytes;
+  const std::size_t records = static_cast<std::size_t>(shape.batch) * static_cast<std::size_t>(shape.n_heads) *
+                              static_cast<std::size_t>(chunks_of(shape));
+  return records *
+         static_cast<std::size_t>(has_delta(shape.kind) ? ChunkRecord<true>::bytes : ChunkRecord<false>::bytes);
 }
 
 void scan_prefill(const ScanPrefillShape& shape, const void* q, const void* k, const void* v, const float* log_decay,
@@ -142,8 +183,6 @@ void scan_prefill(const ScanPrefillShape& shape, const void* q, const void* k, c
   require_aligned(kernel_name, "workspace", workspace);
   if (has_gate(shape.kind)) require_aligned(kernel_name, "log_decay", log_decay);
   if (has_delta(shape.kind)) require_aligned(kernel_name, "beta", beta);
-  const Workspace parts = workspace_of(shape);
-  auto* free = static_cast<unsigned char*>(workspace);
   ScanArguments arguments{};
   arguments.q = static_cast<const __nv_bfloat16*>(q);
   arguments.k = static_cast<const __nv_bfloat16*>(k);
@@ -152,9 +191,7 @@ void scan_prefill(const ScanPrefillShape& shape, const void* q, const void* k, c
   arguments.beta = has_delta(shape.kind) ? beta : nullptr;
   arguments.o = static_cast<__nv_bfloat16*>(o);
   arguments.final_state = final_state;
-  arguments.within = reinterpret_cast<__nv_bfloat16*>(free);
-  arguments.solve = reinterpret_cast<__nv_bfloat16*>(free + parts.within_bytes);
-  arguments.gates = reinterpret_cast<float*>(free + parts.within_bytes + parts.solve_bytes);
+  arguments.records = static_cast<unsigned char*>(workspace);
   arguments.length = shape.length;
   arguments.n_heads = shape.n_heads;
   arguments.n_chunks = chunks_of(shape);

@@ -8,6 +8,11 @@ struct CUstream_st;  // what a cudaStream_t points to: callers need no CUDA head
 
 namespace archfront::cuda {
 
+/// The code a prefill runs: `ampere` is mma.sync and cp.async (compute capability 8.0 and later), `hopper` wgmma and
+/// bulk tensor copies (9.0), both in two launches; `hopper_fused` is one launch, for problems that fill the device with
+/// batch x n_heads. `automatic` takes the fastest one the current device can run.
+enum class ScanPrefillPath { automatic, ampere, hopper, hopper_fused };
+
 /// A linear recurrence over all tokens of a batch of sequences, from an empty state, computed in chunks of 64 tokens.
 struct ScanPrefillShape {
   ScanKind kind = ScanKind::gated_delta;  ///< linear, scalar_gate, delta or gated_delta
@@ -17,7 +22,8 @@ struct ScanPrefillShape {
   int key_dim = 128;    ///< 64 or 128
   int value_dim = 128;  ///< 64 or 128
   float scale = 1.0f;   ///< multiplies o
-  int value_tile = 0;   ///< columns of the state one block owns: 32, 64 or 128, at most value_dim; 0: chosen
+  int value_tile = 0;   ///< columns of the state one block owns: 32 (ampere), 64 or 128, at most value_dim; 0: chosen
+  ScanPrefillPath path = ScanPrefillPath::automatic;
 };
 
 /// Throws InputError naming the field and what it may be.

@@ -5,7 +5,7 @@
 
 namespace archfront::cuda {
 
-/// Shared memory of one stage: a chunk's inputs. The outputs leave through the values' place.
+/// Shared memory of one block: stages of a chunk's inputs.
 template <int key_dim_, int value_tile_, bool delta_, int stages_>
 struct StatesTile {
   static constexpr int key_dim = key_dim_;
@@ -18,11 +18,19 @@ struct StatesTile {
   static constexpr int k = 0;
   static constexpr int q = k + chunk_tokens * key_dim * 2;
   static constexpr int v = q + chunk_tokens * key_dim * 2;
-  static constexpr int within = v + chunk_tokens * value_tile * 2;
-  static constexpr int solve = within + matrix_elements * 2;
-  static constexpr int gates = solve + (delta ? matrix_elements * 2 : 0);
-  static constexpr int stage_bytes = gates + gate_floats * 4;
+  static constexpr int record = v + chunk_tokens * value_tile * 2;
+  static constexpr int stage_bytes = record + ChunkRecord<delta>::bytes;
   static constexpr int bytes = stages * stage_bytes;
+};
+
+/// A chunk's inputs in shared memory. The outputs leave through the values' place.
+struct ChunkMemory {
+  std::uint32_t k;       ///< [64, key_dim]
+  std::uint32_t q;       ///< [64, key_dim]
+  unsigned char* v;      ///< [64, value_tile]
+  std::uint32_t within;  ///< P [64, 64]
+  std::uint32_t solve;   ///< T [64, 64]
+  const float* gates;    ///< 64 decays since the chunk's start, 64 to its end
 };
 
 /// What one block works on.
@@ -32,16 +40,26 @@ struct StateSlice {
   int first_column;               ///< of value_dim
 };
 
-/// Starts the copy of the blocks on and below a 64 x 64 matrix's diagonal.
-template <int n_threads>
-__device__ __forceinline__ void copy_lower(std::uint32_t tile, const __nv_bfloat16* matrix) {
+template <class Tile>
+__device__ __forceinline__ StateSlice slice_of(const ScanArguments& arguments) {
+  const int slices = arguments.value_dim / Tile::value_tile;
+  const std::int64_t sequence_head = blockIdx.x / static_cast<unsigned>(slices);
+  return {sequence_head,
+          sequence_head / arguments.n_heads * arguments.length * arguments.n_heads + sequence_head % arguments.n_heads,
+          static_cast<int>(blockIdx.x % static_cast<unsigned>(slices)) * Tile::value_tile};
+}
+
+/// Starts the copy of a chunk's record, without the zeros above the diagonals.
+template <bool delta, int n_threads>
+__device__ __forceinline__ void copy_record(std::uint32_t shared, const unsigned char* record) {
+  using Record = ChunkRecord<delta>;
 #pragma unroll
-  for (int i = 0; i < matrix_elements / 8 / n_threads; ++i) {
+  for (int i = 0; i < (Record::bytes / 16 + n_threads - 1) / n_threads; ++i) {
     const int index = i * n_threads + static_cast<int>(threadIdx.x);
-    const int row = index / 8;
-    const int chunk = index % 8;
-    if (chunk / 2 <= row / 16)
-      copy_async(tile + swizzled<8>(row, chunk), matrix + row * chunk_tokens + chunk * 8, true);
+    const int row = index / 8 % chunk_tokens;
+    const bool above = index < Record::gates / 16 && (index % 8 ^ (row & 7)) / 2 > row / 16;
+    if (index < Record::bytes / 16 && !above)
+      copy_async(shared + static_cast<std::uint32_t>(index * 16), record + index * 16, true);
   }
 }
 
@@ -54,7 +72,6 @@ __device__ __forceinline__ void copy_stage(const ScanArguments& arguments, const
       slice.first_token_head + static_cast<std::int64_t>(chunk) * chunk_tokens * arguments.n_heads;
   const std::int64_t key_stride = static_cast<std::int64_t>(arguments.n_heads) * Tile::key_dim;
   const std::int64_t value_stride = static_cast<std::int64_t>(arguments.n_heads) * arguments.value_dim;
-  const std::int64_t matrix = slice.sequence_head * arguments.n_chunks + chunk;
   copy_chunk<Tile::key_chunks, Tile::threads>(stage + Tile::k, arguments.k + token_head * Tile::key_dim, key_stride,
                                               valid_rows, thread);
   copy_chunk<Tile::key_chunks, Tile::threads>(stage + Tile::q, arguments.q + token_head * Tile::key_dim, key_stride,
@@ -62,21 +79,20 @@ __device__ __forceinline__ void copy_stage(const ScanArguments& arguments, const
   copy_chunk<Tile::value_chunks, Tile::threads>(stage + Tile::v,
                                                 arguments.v + token_head * arguments.value_dim + slice.first_column,
                                                 value_stride, valid_rows, thread);
-  copy_lower<Tile::threads>(stage + Tile::within, arguments.within + matrix * matrix_elements);
-  if constexpr (Tile::delta) copy_lower<Tile::threads>(stage + Tile::solve, arguments.solve + matrix * matrix_elements);
-  if (thread < gate_floats / 4)
-    copy_async(stage + Tile::gates + static_cast<std::uint32_t>(thread * 16),
-               arguments.gates + matrix * gate_floats + thread * 4, true);
+  copy_record<Tile::delta, Tile::threads>(
+      stage + Tile::record,
+      arguments.records + (slice.sequence_head * arguments.n_chunks + chunk) * ChunkRecord<Tile::delta>::bytes);
 }
 
 /// All of the following work on a warp's 16 columns of the state, transposed: rows are value columns, and a product's
 /// accumulators become the left operand of the next without leaving their registers.
-/// state [16, key_dim], others [16, 64 tokens]; gates points at the chunk's decays.
+/// state [16, key_dim], others [16, 64 tokens].
 
 /// o = S^T Q^T and, with a delta, ks = S^T K^T.
 template <class Tile>
 __device__ __forceinline__ void read_state(const float (&state)[Tile::key_dim / 8][4], float (&o)[8][4],
-                                           float (&ks)[8][4], std::uint32_t stage) {
+                                           float (&ks)[8][4], const ChunkMemory& chunk) {
+  const int lane = static_cast<int>(threadIdx.x % 32);
 #pragma unroll
   for (int step = 0; step < Tile::key_dim / 16; ++step) {
     std::uint32_t s[4];
@@ -87,11 +103,11 @@ __device__ __forceinline__ void read_state(const float (&state)[Tile::key_dim / 
     for (int block = 0; block < 4; ++block) {
       std::uint32_t columns[4];
       if constexpr (Tile::delta) {
-        load_columns<Tile::key_chunks>(columns, stage + Tile::k, 16 * block, 2 * step);
+        load_columns<Tile::key_chunks>(columns, chunk.k, 16 * block, 2 * step, lane);
         multiply_add(ks[2 * block], s, columns[0], columns[1]);
         multiply_add(ks[2 * block + 1], s, columns[2], columns[3]);
       }
-      load_columns<Tile::key_chunks>(columns, stage + Tile::q, 16 * block, 2 * step);
+      load_columns<Tile::key_chunks>(columns, chunk.q, 16 * block, 2 * step, lane);
       multiply_add(o[2 * block], s, columns[0], columns[1]);
       multiply_add(o[2 * block + 1], s, columns[2], columns[3]);
     }
@@ -101,12 +117,13 @@ __device__ __forceinline__ void read_state(const float (&state)[Tile::key_dim / 
 /// sum += x M^T for a lower triangular M [64, 64] in shared memory.
 __device__ __forceinline__ void multiply_lower(float (&sum)[8][4], const std::uint32_t (&x)[4][4],
                                                std::uint32_t matrix) {
+  const int lane = static_cast<int>(threadIdx.x % 32);
 #pragma unroll
   for (int step = 0; step < 4; ++step)
 #pragma unroll
     for (int block = step; block < 4; ++block) {
       std::uint32_t columns[4];
-      load_columns<8>(columns, matrix, 16 * block, 2 * step);
+      load_columns<8>(columns, matrix, 16 * block, 2 * step, lane);
       multiply_add(sum[2 * block], x[step], columns[0], columns[1]);
       multiply_add(sum[2 * block + 1], x[step], columns[2], columns[3]);
     }
@@ -134,7 +151,7 @@ __device__ __forceinline__ void pack_tokens(std::uint32_t (&packed)[4][4], const
 /// state = decay state + r K over the chunk's tokens.
 template <class Tile>
 __device__ __forceinline__ void update_state(float (&state)[Tile::key_dim / 8][4], const std::uint32_t (&r)[4][4],
-                                             float decay, std::uint32_t stage) {
+                                             float decay, std::uint32_t keys) {
 #pragma unroll
   for (auto& tile : state)
 #pragma unroll
@@ -144,7 +161,7 @@ __device__ __forceinline__ void update_state(float (&state)[Tile::key_dim / 8][4
 #pragma unroll
     for (int n = 0; n < Tile::key_dim / 16; ++n) {
       std::uint32_t rows[4];
-      load_rows<Tile::key_chunks>(rows, stage + Tile::k, 16 * step, 2 * n);
+      load_rows<Tile::key_chunks>(rows, keys, 16 * step, 2 * n);
       multiply_add(state[2 * n], r[step], rows[0], rows[1]);
       multiply_add(state[2 * n + 1], r[step], rows[2], rows[3]);
     }
@@ -176,22 +193,21 @@ __device__ __forceinline__ void store_outputs(const float (&o)[8][4], unsigned c
 
 /// One chunk: o = e^G S^T q + P r, S = e^(G_64) S + K^T e^(G_64 - G) r, with r = v or T (v - e^G S^T k).
 template <class Tile>
-__device__ __forceinline__ void step_chunk(float (&state)[Tile::key_dim / 8][4], unsigned char* stage,
+__device__ __forceinline__ void step_chunk(float (&state)[Tile::key_dim / 8][4], const ChunkMemory& chunk,
                                            const ScanArguments& arguments, __nv_bfloat16* first_row, int valid_rows,
                                            int warp) {
   const int lane = static_cast<int>(threadIdx.x % 32);
-  const std::uint32_t address = shared_address(stage);
-  const auto* gates = reinterpret_cast<const float*>(stage + Tile::gates);
+  const float* gates = chunk.gates;
   float o[8][4] = {};
   float r[8][4] = {};
-  read_state<Tile>(state, o, r, address);
+  read_state<Tile>(state, o, r, chunk);
   multiply_tokens(o, gates, arguments.scale);
 
   std::uint32_t x[4][4];  // v, transposed, in the layout of a left operand
 #pragma unroll
   for (int step = 0; step < 4; ++step)
     load_matrices_transposed(
-        x[step], address + Tile::v +
+        x[step], shared_address(chunk.v) +
                      tile_offset<Tile::value_chunks>(16 * step + lane % 8 + lane / 16 * 8, 2 * warp + lane / 8 % 2));
   if constexpr (Tile::delta) {
     multiply_tokens(r, gates, 1.0f);
@@ -206,7 +222,7 @@ __device__ __forceinline__ void step_chunk(float (&state)[Tile::key_dim / 8][4],
     for (auto& tile : r)
 #pragma unroll
       for (float& value : tile) value = 0.0f;
-    multiply_lower(r, x, address + Tile::solve);
+    multiply_lower(r, x, chunk.solve);
     pack_tokens(x, r);
   } else {
 #pragma unroll
@@ -217,12 +233,25 @@ __device__ __forceinline__ void step_chunk(float (&state)[Tile::key_dim / 8][4],
         r[2 * step + i / 2][i % 2 * 2 + 1] = high_half(x[step][i]);
       }
   }
-  multiply_lower(o, x, address + Tile::within);
-  store_outputs<Tile>(o, stage + Tile::v, first_row, static_cast<std::int64_t>(arguments.n_heads) * arguments.value_dim,
+  multiply_lower(o, x, chunk.within);
+  store_outputs<Tile>(o, chunk.v, first_row, static_cast<std::int64_t>(arguments.n_heads) * arguments.value_dim,
                       valid_rows, warp);
   multiply_tokens(r, gates + chunk_tokens, 1.0f);
   pack_tokens(x, r);
-  update_state<Tile>(state, x, gates[chunk_tokens - 1], address);
+  update_state<Tile>(state, x, gates[chunk_tokens - 1], chunk.k);
+}
+
+template <class Tile>
+__device__ __forceinline__ void store_state(const float (&state)[Tile::key_dim / 8][4], const ScanArguments& arguments,
+                                            const StateSlice& slice, int warp) {
+  const int lane = static_cast<int>(threadIdx.x % 32);
+  float* column = arguments.final_state + slice.sequence_head * Tile::key_dim * arguments.value_dim +
+                  slice.first_column + 16 * warp + lane / 4;
+#pragma unroll
+  for (int tile = 0; tile < Tile::key_dim / 8; ++tile)
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+      column[(8 * tile + lane % 4 * 2 + i % 2) * arguments.value_dim + i / 2 * 8] = state[tile][i];
 }
 
 /// One block a (sequence and head, value_tile columns of the state).
@@ -230,20 +259,13 @@ template <class Tile>
 __global__ void __launch_bounds__(Tile::threads) states_kernel(const ScanArguments arguments) {
   extern __shared__ __align__(128) unsigned char shared[];
   const int warp = static_cast<int>(threadIdx.x / 32);
-  const int lane = static_cast<int>(threadIdx.x % 32);
-  const int slices = arguments.value_dim / Tile::value_tile;
-  StateSlice slice;
-  slice.sequence_head = blockIdx.x / slices;
-  slice.first_column = static_cast<int>(blockIdx.x % slices) * Tile::value_tile;
-  slice.first_token_head = slice.sequence_head / arguments.n_heads * arguments.length * arguments.n_heads +
-                           slice.sequence_head % arguments.n_heads;
+  const StateSlice slice = slice_of<Tile>(arguments);
 #pragma unroll
   for (int stage = 0; stage < Tile::stages - 1; ++stage) {
     if (stage < arguments.n_chunks)
       copy_stage<Tile>(arguments, slice, shared_address(shared + stage * Tile::stage_bytes), stage);
     close_copy_group();
   }
-  const int warp_column = slice.first_column + 16 * warp;
   float state[Tile::key_dim / 8][4] = {};
   int stage = 0;
   for (int chunk = 0; chunk < arguments.n_chunks; ++chunk) {
@@ -256,18 +278,21 @@ __global__ void __launch_bounds__(Tile::threads) states_kernel(const ScanArgumen
     close_copy_group();
     const std::int64_t token_head =
         slice.first_token_head + static_cast<std::int64_t>(chunk) * chunk_tokens * arguments.n_heads;
-    step_chunk<Tile>(state, shared + stage * Tile::stage_bytes, arguments,
-                     arguments.o + token_head * arguments.value_dim + warp_column,
+    using Record = ChunkRecord<Tile::delta>;
+    unsigned char* memory = shared + stage * Tile::stage_bytes;
+    const std::uint32_t address = shared_address(memory);
+    const ChunkMemory inputs{address + Tile::k,
+                             address + Tile::q,
+                             memory + Tile::v,
+                             address + Tile::record + Record::within,
+                             address + Tile::record + Record::solve,
+                             reinterpret_cast<const float*>(memory + Tile::record + Record::gates)};
+    step_chunk<Tile>(state, inputs, arguments,
+                     arguments.o + token_head * arguments.value_dim + slice.first_column + 16 * warp,
                      min(chunk_tokens, arguments.length - chunk * chunk_tokens), warp);
     stage = stage == Tile::stages - 1 ? 0 : stage + 1;
   }
-  float* column =
-      arguments.final_state + slice.sequence_head * Tile::key_dim * arguments.value_dim + warp_column + lane / 4;
-#pragma unroll
-  for (int tile = 0; tile < Tile::key_dim / 8; ++tile)
-#pragma unroll
-    for (int i = 0; i < 4; ++i)
-      column[(8 * tile + lane % 4 * 2 + i % 2) * arguments.value_dim + i / 2 * 8] = state[tile][i];
+  store_state<Tile>(state, arguments, slice, warp);
 }
 
 }  // namespace archfront::cuda

@@ -51,6 +51,31 @@ __device__ __forceinline__ void copy_box(std::uint32_t shared, const CUtensorMap
       : "memory");
 }
 
+/// Copies `bytes` contiguous bytes, a multiple of 16, to shared memory.
+__device__ __forceinline__ void copy_bytes(std::uint32_t shared, const void* global, int bytes, std::uint32_t barrier) {
+  asm volatile(
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];\n" ::"r"(shared),
+      "l"(global), "r"(bytes), "r"(barrier)
+      : "memory");
+}
+
+/// Makes this thread's ordinary writes to shared memory visible to the copy engine.
+__device__ __forceinline__ void publish_writes() { asm volatile("fence.proxy.async.shared::cta;\n" ::: "memory"); }
+
+/// Copies shared memory to the map's box; what lies outside the tensor is not written.
+__device__ __forceinline__ void store_box(const CUtensorMap& map, std::uint32_t shared, int dim, int head, int row,
+                                          int sequence) {
+  asm volatile("cp.async.bulk.tensor.4d.global.shared::cta.bulk_group [%0, {%2, %3, %4, %5}], [%1];\n" ::"l"(
+                   reinterpret_cast<std::uint64_t>(&map)),
+               "r"(shared), "r"(dim), "r"(head), "r"(row), "r"(sequence)
+               : "memory");
+}
+__device__ __forceinline__ void close_stores() { asm volatile("cp.async.bulk.commit_group;\n" ::: "memory"); }
+
+/// Waits until this thread's stores have read their shared memory, or until they are done.
+__device__ __forceinline__ void wait_stores_read() { asm volatile("cp.async.bulk.wait_group.read 0;\n" ::: "memory"); }
+__device__ __forceinline__ void wait_stores() { asm volatile("cp.async.bulk.wait_group 0;\n" ::: "memory"); }
+
 __device__ __forceinline__ void prefetch_map(const CUtensorMap& map) {
   asm volatile("prefetch.tensormap [%0];\n" ::"l"(reinterpret_cast<std::uint64_t>(&map)) : "memory");
 }
