@@ -19,8 +19,10 @@ struct FitOptions {
   int starts = 16;
   int bootstrap = 0;  ///< replicates, runs drawn with replacement
   std::uint64_t seed = 1;
-  int threads = 0;         ///< 0: all. The result does not depend on it
-  std::string holdout{};   ///< runs it holds for are predicted, not fitted; "": none
+  int threads = 0;        ///< 0: all. The result does not depend on it
+  std::string holdout{};  ///< runs it holds for are predicted, not fitted; "": none
+  /// For the law file: what the runs' count of parameters has beyond the non-embedding ones, per cube root of those.
+  double embedding_coefficient = 0;
   std::string law_name{};  ///< of the law file; "": the law's
   std::string source{};    ///< of the runs, for the law file
 };
