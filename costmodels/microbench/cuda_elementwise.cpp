@@ -10,6 +10,7 @@ namespace archfront::cuda {
 namespace {
 
 constexpr int widest_row = 4096;
+constexpr std::size_t weight_bytes = std::size_t{2} * widest_row;
 constexpr int vocabulary = 131072;
 
 }  // namespace
@@ -22,12 +23,11 @@ TableJob elementwise_job(const Workbench& bench, std::vector<GridAxis> grid) {
     Buffer out;
   };
   const std::size_t bytes = static_cast<std::size_t>(grid[0].values.back()) / 4;
-  auto tensors =
-      std::make_shared<Tensors>(Tensors{Buffer(bytes), Buffer(bytes), Buffer(2 * widest_row), Buffer(bytes)});
+  auto tensors = std::make_shared<Tensors>(Tensors{Buffer(bytes), Buffer(bytes), Buffer(weight_bytes), Buffer(bytes)});
   // Small, so that the residual, which grows with every launch, stays finite.
   fill_normal_bf16(tensors->x.data(), bytes, 1e-3f, 5, bench.stream.get());
   fill_normal_bf16(tensors->residual.data(), bytes, 1.0f, 6, bench.stream.get());
-  fill_normal_bf16(tensors->weight.data(), 2 * widest_row, 1.0f, 7, bench.stream.get());
+  fill_normal_bf16(tensors->weight.data(), weight_bytes, 1.0f, 7, bench.stream.get());
   bench.stream.synchronize();
   TableJob job;
   job.measure = [&bench, tensors = std::move(tensors)](std::span<const double> point) {

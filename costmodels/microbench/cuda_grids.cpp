@@ -27,6 +27,7 @@ std::vector<GridAxis> fitted(std::vector<GridAxis> grid, std::size_t axis, std::
   std::vector<double>& values = grid[axis].values;
   const auto largest = [&] {
     std::vector<double> point;
+    point.reserve(grid.size());
     for (const GridAxis& each : grid) point.push_back(each.values.back());
     return point;
   };
