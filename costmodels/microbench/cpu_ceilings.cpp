@@ -1,0 +1,125 @@
+#include "costmodels/microbench/cpu_ceilings.h"
+
+#include <fmt/format.h>
+#include <oneapi/tbb/parallel_for.h>
+#include <oneapi/tbb/partitioner.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <functional>
+#include <string_view>
+#include <vector>
+
+#include "costmodels/errors.h"
+#include "costmodels/microbench/cpu_probes.h"
+
+namespace archfront::cpu {
+
+namespace {
+
+/// One task a core, at the same time.
+void on_all_cores(const Workbench& bench, const std::function<void(int core)>& body) {
+  oneapi::tbb::parallel_for(0, bench.system.cores, body, oneapi::tbb::static_partitioner());
+}
+
+/// Least seconds of a run: a ceiling is what the machine can do when nothing disturbs it. Runs until the three fastest
+/// agree, so that the least is no accident. Throws InputError naming `what` if they do not within the time allowed.
+double least_seconds(const Workbench& bench, std::string_view what, const Launch& run) {
+  using Clock = std::chrono::steady_clock;
+  const auto seconds_since = [](Clock::time_point start) {
+    return std::chrono::duration<double>(Clock::now() - start).count();
+  };
+  constexpr double agreement = 0.03;
+  const double budget = 5 * bench.effort.budget_seconds;
+  std::vector<double> seconds;
+  const auto begin = Clock::now();
+  while (true) {
+    const auto start = Clock::now();
+    run();
+    seconds.push_back(seconds_since(start));
+    if (static_cast<int>(seconds.size()) < 3 * bench.effort.samples) continue;
+    std::partial_sort(seconds.begin(), seconds.begin() + 3, seconds.end());
+    if (seconds[2] < (1 + agreement) * seconds[0] || bench.effort.attempts == 1) return seconds[0];
+    if (seconds_since(begin) > budget) {
+      throw InputError(
+          fmt::format("machine too noisy: {}: the fastest repeats differ by {:.0f}%: stop other work and run it again",
+                      what, 100 * (seconds[2] / seconds[0] - 1)));
+    }
+  }
+}
+
+double flops_per_second(const Workbench& bench, std::string_view what, double (*probe)(std::size_t rounds)) {
+  constexpr std::size_t rounds = 200'000;  // about a millisecond
+  const double flops = probe(1) * static_cast<double>(rounds) * bench.system.cores;
+  return flops / least_seconds(bench, what, [&] { on_all_cores(bench, [&](int) { probe(rounds); }); });
+}
+
+/// Passes over a core's share that take about a millisecond at some 50 GB/s.
+int passes_over(double bytes) { return std::max(1, static_cast<int>(50e6 / bytes)); }
+
+}  // namespace
+
+double measure_f32_flops(const Workbench& bench) {
+  return flops_per_second(bench, "f32 multiply-adds", multiply_adds_f32);
+}
+double measure_bf16_flops(const Workbench& bench) {
+  return multiply_adds_bf16(1) > 0 ? flops_per_second(bench, "bf16 multiply-adds", multiply_adds_bf16) : 0;
+}
+
+double measure_read(Workbench& bench, double bytes) {
+  const auto share = static_cast<std::size_t>(bytes / sizeof(float) / bench.system.cores) / 128 * 128;
+  const double share_bytes = static_cast<double>(share * sizeof(float));
+  const int passes = passes_over(share_bytes);
+  const double seconds = least_seconds(bench, "read bandwidth", [&] {
+    on_all_cores(bench, [&](int core) {
+      const auto data = bench.inputs.cut<float>(static_cast<std::size_t>(core) * share, share);
+      for (int i = 0; i < passes; ++i) read_all(data);
+    });
+  });
+  return share_bytes * bench.system.cores * passes / seconds;
+}
+
+double measure_copy(Workbench& bench, double bytes) {
+  const auto share = static_cast<std::size_t>(bytes / 2 / sizeof(float) / bench.system.cores) / 128 * 128;
+  const double share_bytes = static_cast<double>(share * sizeof(float));
+  const int passes = passes_over(2 * share_bytes);
+  const double seconds = least_seconds(bench, "copy bandwidth", [&] {
+    on_all_cores(bench, [&](int core) {
+      const std::size_t at = static_cast<std::size_t>(core) * share;
+      for (int i = 0; i < passes; ++i)
+        copy_all(bench.inputs.cut<float>(at, share), bench.results.cut<float>(at, share));
+    });
+  });
+  return 2 * share_bytes * bench.system.cores * passes / seconds;
+}
+
+void measure_ceilings(Workbench& bench, const BenchOptions& options, Machine& machine) {
+  BenchProgress progress{.table = "ceilings", .done = 0, .total = bench.system.caches.size() + 4, .seconds = 0};
+  const auto tell = [&] {
+    ++progress.done;
+    if (options.progress) options.progress(progress);
+  };
+  Ceilings& ceilings = machine.ceilings;
+  ceilings.vector_flops_per_second = measure_f32_flops(bench);
+  ceilings.flops_per_second[static_cast<std::size_t>(Precision::f32)] = ceilings.vector_flops_per_second;
+  ceilings.flops_per_second[static_cast<std::size_t>(Precision::bf16)] = measure_bf16_flops(bench);
+  tell();
+  machine.caches.clear();
+  for (const Cache& cache : bench.system.caches) {
+    // Half of a level: well beyond the level before, and nothing else of the process pushes it out.
+    machine.caches.push_back({cache.name, cache.bytes, measure_read(bench, cache.bytes / 2)});
+    tell();
+  }
+  const double last_level = bench.system.caches.back().bytes;
+  const double beyond = std::min(8 * last_level, static_cast<double>(bench.results.bytes()));
+  ceilings.read_bytes_per_second = measure_read(bench, beyond);
+  tell();
+  ceilings.memory_bytes_per_second = measure_copy(bench, beyond);
+  tell();
+  ceilings.graph_launch_seconds = measure(bench.effort, [&] { on_all_cores(bench, [](int) {}); }).seconds;
+  ceilings.eager_launch_seconds = ceilings.graph_launch_seconds;
+  tell();
+}
+
+}  // namespace archfront::cpu
