@@ -3,6 +3,7 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <iterator>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
@@ -154,18 +155,16 @@ void decode_points(std::span<const std::byte> bytes, std::vector<Point>& points)
   Reader reader(bytes);
   const std::size_t count = reader.count(1);
   const auto width = static_cast<std::size_t>(reader.number());
-  const std::size_t start = points.size();
-  points.resize(start + count);
+  std::vector<Point> decoded(count);
   std::uint64_t index = 0;
-  for (std::size_t i = 0; i < count; ++i) points[start + i].index = index = after_difference(index, reader);
-  if (count == 0 ? reader.size() != 0
-                 : width != reader.size() / sizeof(double) / count || reader.size() != count * width * sizeof(double)) {
-    points.resize(start);
-    fail_damaged();
-  }
-  for (std::size_t i = 0; i < count; ++i) points[start + i].values.resize(width);
+  for (Point& point : decoded) point.index = index = after_difference(index, reader);
+  // Compared by division first: the product of two damaged numbers may wrap round.
+  if (count != 0 && width > reader.size() / count) fail_damaged();
+  if (reader.size() != count * width * sizeof(double)) fail_damaged();
+  for (Point& point : decoded) point.values.resize(width);
   for (std::size_t value = 0; value < width; ++value)
-    for (std::size_t i = 0; i < count; ++i) points[start + i].values[value] = reader.real();
+    for (Point& point : decoded) point.values[value] = reader.real();
+  points.insert(points.end(), std::make_move_iterator(decoded.begin()), std::make_move_iterator(decoded.end()));
 }
 
 Bytes encode_indices(std::span<const std::uint64_t> indices) {

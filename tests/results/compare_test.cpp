@@ -21,7 +21,7 @@ SweepConfig config_over(const std::string& name, std::initializer_list<const cha
 
 FrontierPoint point_of(int n_kv_heads, std::vector<double> values) {
   FrontierPoint point;
-  point.architecture.name = "a";
+  point.architecture.name = std::string("small");
   point.architecture.d_model = 1024;
   point.architecture.vocab_size = 1000;
   const SoftmaxAttention mixer{.n_heads = 8, .n_kv_heads = n_kv_heads, .head_dim = 128};
@@ -33,7 +33,7 @@ FrontierPoint point_of(int n_kv_heads, std::vector<double> values) {
 SweepResult result_of(const std::string& name, std::vector<FrontierPoint> frontier) {
   SweepResult result;
   result.name = name;
-  result.machine = "m";
+  result.machine = "machine";
   result.frontier = std::move(frontier);
   return result;
 }

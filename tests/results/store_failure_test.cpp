@@ -89,7 +89,7 @@ TEST(StoreFailure, AKilledWriterLeavesItsLastCheckpoint) {
     }
     char started = 0;
     ASSERT_EQ(read(ready[0], &started, 1), 1);
-    usleep(1000 + random() % 40'000);
+    usleep(static_cast<useconds_t>(1000 + random() % 40'000));
     kill(child, SIGKILL);
     waitpid(child, nullptr, 0);
     close(ready[0]);
