@@ -81,8 +81,8 @@ void Archive::finish() {
   tree_.build(points_);
 }
 
-/// Distances change as neighbours go, so no pass removes more than a sixteenth; only what is beyond twice the size goes
-/// at once.
+/// Distances change as neighbours go: removing many at once would empty whole regions, so no pass takes more than a
+/// sixteenth.
 void Archive::thin(std::size_t size) {
   while (points_.size() > size) {
     std::vector<std::vector<double>> values;
@@ -95,7 +95,7 @@ void Archive::thin(std::size_t size) {
     std::iota(rows.begin(), rows.end(), std::size_t{0});
     std::ranges::stable_sort(rows, std::greater<>(), [&](std::size_t row) { return distance[row]; });
     const std::size_t gentle = points_.size() - std::max<std::size_t>(1, points_.size() / 16);
-    const std::size_t left = std::max(size, std::min(gentle, 2 * size));
+    const std::size_t left = std::max(size, gentle);
     std::vector<bool> kept(points_.size(), false);
     for (std::size_t i = 0; i < left; ++i) kept[rows[i]] = true;
     thinned_ += points_.size() - left;
