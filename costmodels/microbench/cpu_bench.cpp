@@ -50,7 +50,7 @@ void bench_cpu(const BenchOptions& options) {
   write_machine(options.out, machine, measured);
   for (const cpu::TableJob& job : cpu::make_jobs(bench, options.quick)) {
     if (!cpu::wanted(options, job.description.file)) continue;
-    cpu::run_table(options, bench.effort, job);
+    cpu::run_table(options, job);
     measured.push_back(job.description);
     write_machine(options.out, machine, measured);
   }

@@ -54,6 +54,12 @@ std::string own_kernel(std::string_view name) { return fmt::format("archfront {}
 
 double last_level(const Workbench& bench) { return bench.system.caches.back().bytes; }
 
+/// `prepare` makes the launch of a point.
+template <class Prepare>
+TableJob job(Workbench& bench, TableDescription table, Prepare prepare) {
+  return {std::move(table), [&bench, prepare](Point p) { return measure(bench.effort, prepare(p)); }};
+}
+
 template <class T>
 TableJob gemm_job(Workbench& bench, bool quick) {
   const std::string precision(to_string(precision_of<T>));
@@ -78,7 +84,7 @@ TableJob gemm_job(Workbench& bench, bool quick) {
       next = (next + 1) % products->size();
     };
   };
-  return {std::move(table), prepare};
+  return job(bench, std::move(table), prepare);
 }
 
 template <class T>
@@ -113,7 +119,8 @@ TableJob prefill_job(Workbench& bench, bool quick) {
                       {"batch_heads", {1, 2, 4, 16}},
                       {"query_length", {64, 128, 256, 512, 1024, 2048, 4096}}},
                      bench.results.bytes(), quick, [](Point p) { return p[0] * p[1] * p[2] * sizeof(T); })};
-  return {std::move(table), [&bench](Point p) { return prefill_launch<T>(bench, prefill_shape(p[1], p[0], p[2], 0)); }};
+  return job(bench, std::move(table),
+             [&bench](Point p) { return prefill_launch<T>(bench, prefill_shape(p[1], p[0], p[2], 0)); });
 }
 
 template <class T>
@@ -127,8 +134,8 @@ TableJob windowed_job(Workbench& bench, bool quick) {
                       {"batch_heads", {1, 4}},
                       {"query_length", {512, 2048, 8192}}},
                      bench.results.bytes(), quick, [](Point p) { return p[1] * p[2] * p[3] * sizeof(T); })};
-  return {std::move(table),
-          [&bench](Point p) { return prefill_launch<T>(bench, prefill_shape(p[2], p[1], p[3], p[0])); }};
+  return job(bench, std::move(table),
+             [&bench](Point p) { return prefill_launch<T>(bench, prefill_shape(p[2], p[1], p[3], p[0])); });
 }
 
 template <class T>
@@ -159,7 +166,7 @@ TableJob decode_job(Workbench& bench, bool quick) {
       decode_attention(shape, q, cache.first(half), cache.last(half), o);
     };
   };
-  return {std::move(table), prepare};
+  return job(bench, std::move(table), prepare);
 }
 
 /// Decays and write strengths that keep a state of the pool's values bounded however often it is updated.
@@ -209,7 +216,7 @@ TableJob scan_job(Workbench& bench, ScanKind kind, bool decode, bool quick) {
                                   .length = decode ? 1 : whole(p[2]),
                                   .precision = precision_of<T>});
   };
-  return {std::move(table), prepare};
+  return job(bench, std::move(table), prepare);
 }
 
 TableJob elementwise_job(Workbench& bench, bool quick) {
@@ -227,7 +234,7 @@ TableJob elementwise_job(Workbench& bench, bool quick) {
     const auto out = bench.results.cut<float>(0, size);
     return [=] { multiply(a, b, out); };
   };
-  return {std::move(table), prepare};
+  return job(bench, std::move(table), prepare);
 }
 
 template <class T>
@@ -249,7 +256,7 @@ TableJob embedding_job(Workbench& bench, bool quick) {
       gather_rows(std::span<const T>(rows), d_model, ids, out);
     };
   };
-  return {std::move(table), prepare};
+  return job(bench, std::move(table), prepare);
 }
 
 /// Rather a third of a small machine's memory than all that the full grids would use.

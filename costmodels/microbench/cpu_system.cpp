@@ -117,7 +117,7 @@ std::string machine_name(const System& system) {
     const auto letter = static_cast<unsigned char>(c);
     if (std::isalnum(letter) != 0) {
       name += static_cast<char>(std::tolower(letter));
-    } else if (c == ' ' && !name.empty() && name.back() != '-') {
+    } else if ((c == ' ' || c == '-') && !name.empty() && name.back() != '-') {
       name += '-';
     }
   }

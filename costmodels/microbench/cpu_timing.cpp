@@ -52,14 +52,14 @@ Measurement measure(const Effort& effort, const Launch& launch) {
   return best;
 }
 
-void run_table(const BenchOptions& options, const Effort& effort, const TableJob& job) {
+void run_table(const BenchOptions& options, const TableJob& job) {
   TableWriter writer(options.out, job.description);
   if (writer.complete()) return;
   const auto points = grid_points(job.description.axes);
   BenchProgress progress{.table = job.description.file, .done = 0, .total = points.size(), .seconds = 0};
   for (const std::vector<double>& point : points) {
     const bool known = writer.find(point).has_value();
-    const Measurement measurement = known ? *writer.find(point) : measure(effort, job.prepare(point));
+    const Measurement measurement = known ? *writer.find(point) : job.measure(point);
     if (!known && measurement.spread > noise_limit && !options.quick) {
       throw InputError(
           fmt::format("machine too noisy: {} at {}: repeats differ by {:.0f}%: stop other work and run it again, what "

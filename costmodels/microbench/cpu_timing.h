@@ -35,15 +35,15 @@ using Launch = std::function<void()>;
 /// the one with the least spread counts.
 Measurement measure(const Effort& effort, const Launch& launch);
 
-/// One table and the way to prepare a point of it.
+/// One table and the way to measure a point of it.
 struct TableJob {
   TableDescription description;
-  std::function<Launch(std::span<const double> point)> prepare;
+  std::function<Measurement(std::span<const double> point)> measure;
 };
 
-/// Measures the points that the folder lacks. Throws InputError, keeping what was measured, for a point whose samples
-/// still disagree by more than `noise_limit` after every attempt; not if options.quick.
-void run_table(const BenchOptions& options, const Effort& effort, const TableJob& job);
+/// Measures the points that the folder lacks. Throws InputError, keeping what was measured, for a point whose spread is
+/// still above `noise_limit` after every attempt; not if options.quick.
+void run_table(const BenchOptions& options, const TableJob& job);
 inline constexpr double noise_limit = 0.3;
 
 /// Whether the options' filter keeps what is so named.
