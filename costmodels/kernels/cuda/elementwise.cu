@@ -129,33 +129,32 @@ struct AdamWFactors {
   float second_correction;  // 1 / (1 - beta_second^step)
 };
 
-__global__ void adamw_kernel(const uint4* gradient, uint4* weight, float4* master, float4* first, float4* second,
+__device__ __forceinline__ float adamw_element(float gradient, float master, float& first, float& second,
+                                               const AdamWFactors& factors) {
+  first = factors.beta_first * first + (1.0f - factors.beta_first) * gradient;
+  second = factors.beta_second * second + (1.0f - factors.beta_second) * gradient * gradient;
+  const float direction =
+      first * factors.first_correction / (sqrtf(second * factors.second_correction) + factors.epsilon);
+  return master - factors.learning_rate * (direction + factors.weight_decay * master);
+}
+
+/// Four parameters a thread, so that the f32 tensors (24 of 28 bytes) move in whole 512-byte rows a warp.
+__global__ void adamw_kernel(const uint2* gradient, uint2* weight, float4* master, float4* first, float4* second,
                              std::int64_t n_vectors, const AdamWFactors factors) {
   const std::int64_t at = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (at >= n_vectors) return;
-  const Eight g = unpack(gradient[at]);
-  float4 w[2] = {master[2 * at], master[2 * at + 1]};
-  float4 m[2] = {first[2 * at], first[2 * at + 1]};
-  float4 v[2] = {second[2 * at], second[2 * at + 1]};
-  Eight rounded;
-#pragma unroll
-  for (int j = 0; j < 8; ++j) {
-    float& w_j = reinterpret_cast<float(&)[8]>(w)[j];
-    float& m_j = reinterpret_cast<float(&)[8]>(m)[j];
-    float& v_j = reinterpret_cast<float(&)[8]>(v)[j];
-    m_j = factors.beta_first * m_j + (1.0f - factors.beta_first) * g.value[j];
-    v_j = factors.beta_second * v_j + (1.0f - factors.beta_second) * g.value[j] * g.value[j];
-    const float direction = m_j * factors.first_correction / (sqrtf(v_j * factors.second_correction) + factors.epsilon);
-    w_j -= factors.learning_rate * (direction + factors.weight_decay * w_j);
-    rounded.value[j] = w_j;
-  }
-#pragma unroll
-  for (int i = 0; i < 2; ++i) {
-    master[2 * at + i] = w[i];
-    first[2 * at + i] = m[i];
-    second[2 * at + i] = v[i];
-  }
-  weight[at] = pack(rounded);
+  const uint2 g = gradient[at];
+  float4 w = master[at];
+  float4 m = first[at];
+  float4 v = second[at];
+  w.x = adamw_element(__uint_as_float(g.x << 16), w.x, m.x, v.x, factors);
+  w.y = adamw_element(__uint_as_float(g.x & 0xffff0000u), w.y, m.y, v.y, factors);
+  w.z = adamw_element(__uint_as_float(g.y << 16), w.z, m.z, v.z, factors);
+  w.w = adamw_element(__uint_as_float(g.y & 0xffff0000u), w.w, m.w, v.w, factors);
+  master[at] = w;
+  first[at] = m;
+  second[at] = v;
+  weight[at] = {pack_bf16(w.x, w.y), pack_bf16(w.z, w.w)};
 }
 
 unsigned threads_for(int row_vectors) {
@@ -254,9 +253,9 @@ void adamw(const AdamWStep& step, const void* gradient, void* weight, float* mas
       step.weight_decay,
       static_cast<float>(1.0 / (1.0 - std::pow(static_cast<double>(step.beta_first), step.step))),
       static_cast<float>(1.0 / (1.0 - std::pow(static_cast<double>(step.beta_second), step.step)))};
-  const std::int64_t n_vectors = step.count / 8;
+  const std::int64_t n_vectors = step.count / 4;
   adamw_kernel<<<blocks_for(n_vectors), max_threads, 0, stream>>>(
-      static_cast<const uint4*>(gradient), static_cast<uint4*>(weight), reinterpret_cast<float4*>(master),
+      static_cast<const uint2*>(gradient), static_cast<uint2*>(weight), reinterpret_cast<float4*>(master),
       reinterpret_cast<float4*>(first), reinterpret_cast<float4*>(second), n_vectors, factors);
   require_success(cudaGetLastError(), "launching adamw");
 }

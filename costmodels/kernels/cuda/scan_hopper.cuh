@@ -1,19 +1,9 @@
 #pragma once
 // The chunked scan on Hopper (sm_90a): wgmma with the state as accumulators, bulk tensor copies.
 
-#include "costmodels/kernels/cuda/scan_matrices.cuh"
-#include "costmodels/kernels/cuda/tma.cuh"
-#include "costmodels/kernels/cuda/wgmma.cuh"
+#include "costmodels/kernels/cuda/scan_hopper_matrices.cuh"
 
 namespace archfront::cuda {
-
-constexpr int box_columns = 64;  // of 2 bytes: the 128-byte rows of the swizzle
-constexpr int box_bytes = chunk_tokens * box_columns * 2;
-
-/// Maps of q, k, v and o that copy boxes of 64 tokens x 64 columns of one head.
-struct ScanMaps {
-  CUtensorMap q, k, v, o;
-};
 
 /// A warpgroup owns 64 columns of the state. `fused`: a further warpgroup makes the chunks' matrices, one chunk ahead;
 /// otherwise they come from the workspace with the other inputs.
@@ -39,8 +29,9 @@ struct HopperTile {
   static constexpr int below = diagonal + (fused && delta ? 4 * diagonal_warp_bytes : 0);
   static constexpr int inverse = below + (fused && delta ? matrix_elements * 2 : 0);
   static constexpr int decay = inverse + (fused && delta ? chunk_tokens * inverse_stride : 0);
-  static constexpr int beta = decay + (fused ? chunk_tokens * 4 : 0);
-  static constexpr int barriers = beta + (fused ? chunk_tokens * 4 : 0);
+  static constexpr int beta = decay + (fused ? 2 * chunk_tokens * 4 : 0);  // as the decays, of two chunks
+  static constexpr int gates = beta + (fused ? 2 * chunk_tokens * 4 : 0);  // of three: in use, made, in the making
+  static constexpr int barriers = gates + (fused ? 3 * gate_floats * 4 : 0);
   static constexpr int bytes = 1024 + barriers + 8 * stages;
   // Fused at two state warpgroups: 168 registers a thread at launch, 3 x 168 = 2 x 208 + 88. The state, o, r and the
   // left operands take 64 + 32 + 32 + 32 of a state thread's.
@@ -146,13 +137,13 @@ __device__ __forceinline__ void place_outputs(const float (&o)[32], unsigned cha
 /// transposed, rows are columns of the state: a product's accumulators are the next one's left operand.
 template <class T>
 __device__ __forceinline__ void step_chunk(float (&state)[T::key_dim / 2], unsigned char* stage, unsigned char* record,
-                                           const ScanMaps& maps, const HopperSlice& slice, float scale, int row) {
+                                           const float* gates, const ScanMaps& maps, const HopperSlice& slice,
+                                           float scale, int row) {
   using Record = typename T::Record;
   const int lane = static_cast<int>(threadIdx.x % 32);
   const int warp = static_cast<int>(threadIdx.x / 32 % 4);
   const int warpgroup = static_cast<int>(threadIdx.x / 128);
   const std::uint32_t k_tile = shared_address(stage + T::k);
-  const auto* gates = reinterpret_cast<const float*>(record + Record::gates);
   unsigned char* values = stage + T::v + warpgroup * box_bytes;
   const std::uint32_t values_address = shared_address(values);
   const int value_row = lane % 8 + lane / 16 * 8;
@@ -256,7 +247,9 @@ __device__ __forceinline__ void run_state_warps(const ScanMaps& maps, const Scan
     wait_inputs<T>(shared_address(shared), chunk);
     unsigned char* stage = shared + chunk % T::stages * T::stage_bytes;
     unsigned char* record = T::fused ? shared + T::sets + chunk % 2 * T::Record::shared_bytes : stage + T::record;
-    step_chunk<T>(state, stage, record, maps, slice, arguments.scale, chunk * chunk_tokens);
+    const unsigned char* gates = T::fused ? shared + T::gates + chunk % 3 * gate_floats * 4 : record + T::Record::gates;
+    step_chunk<T>(state, stage, record, reinterpret_cast<const float*>(gates), maps, slice, arguments.scale,
+                  chunk * chunk_tokens);
   }
   store_state<T>(state, arguments, slice);
   if (threadIdx.x % 128 == 0) wait_stores();
@@ -271,30 +264,31 @@ __device__ __forceinline__ void run_matrix_warps(const ScanMaps& maps, const Sca
     const std::int64_t token = static_cast<std::int64_t>(slice.sequence) * arguments.length + chunk * chunk_tokens;
     return load_gates(arguments, token * arguments.n_heads + slice.head, arguments.length - chunk * chunk_tokens);
   };
-  LaneGates gates{};
-  if (warp == 0) gates = gates_of(0);
+  const auto prepare = [&](const LaneGates& gates, int chunk) {
+    prepare_gates(gates, reinterpret_cast<float*>(shared + T::decay) + chunk % 2 * chunk_tokens,
+                  reinterpret_cast<float*>(shared + T::beta) + chunk % 2 * chunk_tokens,
+                  reinterpret_cast<float*>(shared + T::gates) + chunk % 3 * gate_floats);
+  };
+  if (warp == 3) prepare(gates_of(0), 0);
+  matrix_barrier();
   for (int chunk = 0; chunk < arguments.n_chunks; ++chunk) {
     unsigned char* record = shared + T::sets + chunk % 2 * Record::shared_bytes;
     unsigned char* stage = shared + chunk % T::stages * T::stage_bytes;
     const MatricesMemory memory{shared_address(stage + T::k),
                                 shared_address(stage + T::q),
-                                reinterpret_cast<float*>(shared + T::decay),
-                                reinterpret_cast<float*>(shared + T::beta),
+                                reinterpret_cast<float*>(shared + T::decay) + chunk % 2 * chunk_tokens,
+                                reinterpret_cast<float*>(shared + T::beta) + chunk % 2 * chunk_tokens,
                                 record + Record::within,
                                 record + Record::solve,
                                 shared + T::below,
                                 reinterpret_cast<float*>(shared + T::diagonal),
                                 shared + T::inverse};
-    if (warp == 0) {
-      prepare_gates(gates, memory.decay, memory.beta, reinterpret_cast<float*>(record + Record::gates));
-      gates = gates_of(chunk + 1);
-    }
-    matrix_barrier();
-    wait_inputs<T>(shared_address(shared), chunk);
+    LaneGates next{};
+    if (warp == 3) next = gates_of(chunk + 1);
     int lane = static_cast<int>(threadIdx.x % 32);
-    asm volatile(""
-                 : "+r"(lane));  // a value new to the compiler: what depends on it is made anew, not kept in registers
-    make_matrices<T::key_dim, T::delta, false>(memory, arguments.scale, warp, lane);
+    asm volatile("" : "+r"(lane));  // new to the compiler: what depends on it is made anew, not kept in registers
+    wait_inputs<T>(shared_address(shared), chunk);
+    make_matrices<T::key_dim, T::delta, false>(memory, arguments.scale, warp, lane, [&] { prepare(next, chunk + 1); });
     publish_writes();
     chunk_barrier<T>();
     if (threadIdx.x == T::threads - 32) copy_inputs<T>(maps, arguments, slice, shared_address(shared), chunk + 2);

@@ -76,13 +76,11 @@ __device__ __forceinline__ void prepare_gates(const LaneGates& lane_gates, float
 
 /// products [16 rows of the warp, 64] = X K^T up to the diagonal block, for X = Q or K.
 template <int key_dim>
-__device__ __forceinline__ void multiply_keys(float (&products)[8][4], std::uint32_t x_tile, std::uint32_t k_tile,
+__device__ __forceinline__ void multiply_keys(float (&products)[32], std::uint32_t x_tile, std::uint32_t k_tile,
                                               int warp, int lane) {
   constexpr int chunks = key_dim / 8;
 #pragma unroll
-  for (auto& tile : products)
-#pragma unroll
-    for (float& value : tile) value = 0.0f;
+  for (float& value : products) value = 0.0f;
 #pragma unroll
   for (int step = 0; step < key_dim / 16; ++step) {
     std::uint32_t rows[4];
@@ -92,8 +90,8 @@ __device__ __forceinline__ void multiply_keys(float (&products)[8][4], std::uint
       if (block > warp) continue;
       std::uint32_t columns[4];
       load_columns<chunks>(columns, k_tile, 16 * block, 2 * step, lane);
-      multiply_add(products[2 * block], rows, columns[0], columns[1]);
-      multiply_add(products[2 * block + 1], rows, columns[2], columns[3]);
+      multiply_add(reinterpret_cast<float(&)[4]>(products[8 * block]), rows, columns[0], columns[1]);
+      multiply_add(reinterpret_cast<float(&)[4]>(products[8 * block + 4]), rows, columns[2], columns[3]);
     }
   }
 }
@@ -161,70 +159,70 @@ __device__ __forceinline__ void solve_column(const MatricesMemory& memory, int c
   }
 }
 
-/// Hands each element on and below the diagonal block to `write(row, column, low, high)`: two neighbours of the
-/// products, times the decays from their columns' tokens to their row's.
-template <class Write>
-__device__ __forceinline__ void decay_products(const float (&products)[8][4], const float* decay, int warp, int lane,
-                                               Write write) {
-#pragma unroll
-  for (int tile = 0; tile < 8; ++tile) {
-    if (tile / 2 > warp) continue;
-    const int column = 8 * tile + lane % 4 * 2;
-    const float2 column_decay = *reinterpret_cast<const float2*>(decay + column);
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const int row = 16 * warp + lane / 4 + 8 * half;
-      const float low = column <= row ? exp2_fast(decay[row] - column_decay.x) : 0.0f;
-      const float high = column + 1 <= row ? exp2_fast(decay[row] - column_decay.y) : 0.0f;
-      write(row, column, low * products[tile][2 * half], high * products[tile][2 * half + 1]);
-    }
-  }
-}
-
 /// Where the pair of elements at (row, column) lies in a [64, 64] matrix.
 __device__ __forceinline__ std::uint32_t pair_offset(int row, int column) {
   return swizzled<8>(row, column / 8) + static_cast<std::uint32_t>(column % 8 * 2);
 }
 
-/// P and, with a delta, T of one chunk, by four warps. The keys, the queries and the gates are there; the results are
-/// after the caller's next barrier. `overlaid`: P takes the place of Q.
-template <int key_dim, bool delta, bool overlaid>
-__device__ __forceinline__ void make_matrices(const MatricesMemory& memory, float scale, int warp, int lane) {
-  float products[8][4];
-  multiply_keys<key_dim>(products, memory.q, memory.k, warp, lane);
-  if constexpr (overlaid) matrix_barrier();  // every warp is through with Q
+/// Hands the warp's 16 rows of a product of keys to `write(row, column, low, high)` by pairs of neighbours, times the
+/// decays from their columns' tokens to their row's, zero above the diagonal. Without branches: the four warps are as
+/// fast as the one that has no zeros, and its special functions and loads overlap.
+template <class Write>
+__device__ __forceinline__ void decay_products(const float (&products)[32], const float* decay, int warp, int lane,
+                                               Write write) {
+  const int first_row = 16 * warp + lane / 4;
+  const float row_decay[2] = {decay[first_row], decay[first_row + 8]};
+#pragma unroll
+  for (int tile = 0; tile < 8; ++tile) {
+    const int column = 8 * tile + lane % 4 * 2;
+    const float2 column_decay = *reinterpret_cast<const float2*>(decay + column);
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int row = first_row + 8 * half;
+      const float low = column <= row ? exp2_fast(row_decay[half] - column_decay.x) : 0.0f;
+      const float high = column + 1 <= row ? exp2_fast(row_decay[half] - column_decay.y) : 0.0f;
+      write(row, column, low * products[4 * tile + 2 * half], high * products[4 * tile + 2 * half + 1]);
+    }
+  }
+}
+
+/// P from Q K^T. One warp's rows.
+__device__ __forceinline__ void make_within(const float (&products)[32], const MatricesMemory& memory, float scale,
+                                            int warp, int lane) {
   decay_products(products, memory.decay, warp, lane, [&](int row, int column, float low, float high) {
     *reinterpret_cast<std::uint32_t*>(memory.within + pair_offset(row, column)) = pack_bf16(scale * low, scale * high);
   });
-  if constexpr (delta) {
-    float* diagonal = memory.diagonal + warp * diagonal_warp_bytes / 4;
-    multiply_keys<key_dim>(products, memory.k, memory.k, warp, lane);
-    decay_products(products, memory.decay, warp, lane, [&](int row, int column, float low, float high) {
-      const float a_low = column < row ? memory.beta[row] * low : 0.0f;
-      const float a_high = column + 1 < row ? memory.beta[row] * high : 0.0f;
-      if (column / 16 == warp) {
-        diagonal[column % 16 * diagonal_stride + row % 16] = a_low;
-        diagonal[(column % 16 + 1) * diagonal_stride + row % 16] = a_high;
-      } else {
-        *reinterpret_cast<std::uint32_t*>(memory.below + pair_offset(row, column)) = pack_bf16(a_low, a_high);
-      }
-    });
-    __syncwarp();
-    float x[16];
-    invert_diagonal(diagonal, x, lane % 16);
-    __syncwarp();
-    if (lane < 16) {
-      const int column = 16 * warp + lane;
-#pragma unroll
-      for (int i = 0; i < 16; ++i) {
-        const int row = 16 * warp + i;
-        *reinterpret_cast<__nv_bfloat16*>(memory.inverse + row * inverse_stride + lane * 2) = __float2bfloat16_rn(x[i]);
-        *reinterpret_cast<__nv_bfloat16*>(memory.solve + swizzled<8>(row, column / 8) + column % 8 * 2) =
-            __float2bfloat16_rn(x[i] * memory.beta[column]);
-      }
+}
+
+/// A from K K^T, and the inverses of the diagonal blocks of I + A. One warp's rows.
+__device__ __forceinline__ void begin_solve(const float (&products)[32], const MatricesMemory& memory, int warp,
+                                            int lane) {
+  float* diagonal = memory.diagonal + warp * diagonal_warp_bytes / 4;
+  const float row_beta[2] = {memory.beta[16 * warp + lane / 4], memory.beta[16 * warp + lane / 4 + 8]};
+  decay_products(products, memory.decay, warp, lane, [&](int row, int column, float low, float high) {
+    const float beta = row_beta[row / 8 % 2];
+    const float a_low = column < row ? beta * low : 0.0f;
+    const float a_high = column + 1 < row ? beta * high : 0.0f;
+    *reinterpret_cast<std::uint32_t*>(memory.below + pair_offset(row, column)) = pack_bf16(a_low, a_high);
+    if (column / 16 == warp) {
+      diagonal[column % 16 * diagonal_stride + row % 16] = a_low;
+      diagonal[(column % 16 + 1) * diagonal_stride + row % 16] = a_high;
     }
-    matrix_barrier();
-    if (warp < 3) solve_column(memory, warp, lane);
+  });
+  __syncwarp();
+  float x[16];
+  invert_diagonal(diagonal, x, lane % 16);
+  __syncwarp();
+  if (lane < 16) {
+    const int column = 16 * warp + lane;
+    const float beta = memory.beta[column];
+#pragma unroll
+    for (int i = 0; i < 16; ++i) {
+      const int row = 16 * warp + i;
+      *reinterpret_cast<__nv_bfloat16*>(memory.inverse + row * inverse_stride + lane * 2) = __float2bfloat16_rn(x[i]);
+      *reinterpret_cast<__nv_bfloat16*>(memory.solve + swizzled<8>(row, column / 8) + column % 8 * 2) =
+          __float2bfloat16_rn(x[i] * beta);
+    }
   }
 }
 
@@ -253,6 +251,19 @@ struct MatricesTile {
   static constexpr int bytes = delta ? inverse + chunk_tokens * inverse_stride : below;
 };
 
+template <class Tile>
+__device__ __forceinline__ MatricesMemory matrices_memory(unsigned char* shared) {
+  return {shared_address(shared + Tile::k),
+          shared_address(shared + Tile::q),
+          reinterpret_cast<float*>(shared + Tile::decay),
+          reinterpret_cast<float*>(shared + Tile::beta),
+          shared + Tile::q,
+          shared + Tile::solve,
+          shared + Tile::below,
+          reinterpret_cast<float*>(shared + Tile::solve),  // a warp's own rows, before it writes T
+          shared + Tile::inverse};
+}
+
 /// One block a (sequence and head, chunk).
 template <int key_dim, bool delta>
 __global__ void __launch_bounds__(matrices_threads) matrices_kernel(const ScanArguments arguments) {
@@ -260,6 +271,7 @@ __global__ void __launch_bounds__(matrices_threads) matrices_kernel(const ScanAr
   extern __shared__ __align__(128) unsigned char shared[];
   const int thread = static_cast<int>(threadIdx.x);
   const int warp = thread / 32;
+  const int lane = thread % 32;
   const std::int64_t matrix = blockIdx.x;  // of [batch, n_heads, n_chunks]
   const int first_token = static_cast<int>(matrix % arguments.n_chunks) * chunk_tokens;
   const int head = static_cast<int>(matrix / arguments.n_chunks % arguments.n_heads);
@@ -268,15 +280,7 @@ __global__ void __launch_bounds__(matrices_threads) matrices_kernel(const ScanAr
   const std::int64_t stride = static_cast<std::int64_t>(arguments.n_heads) * key_dim;
   const int valid_rows = min(chunk_tokens, arguments.length - first_token);
   unsigned char* record = arguments.records + matrix * ChunkRecord<delta>::bytes;
-  const MatricesMemory memory{shared_address(shared + Tile::k),
-                              shared_address(shared + Tile::q),
-                              reinterpret_cast<float*>(shared + Tile::decay),
-                              reinterpret_cast<float*>(shared + Tile::beta),
-                              shared + Tile::q,
-                              shared + Tile::solve,
-                              shared + Tile::below,
-                              reinterpret_cast<float*>(shared + Tile::solve),  // a warp's own rows, before it writes T
-                              shared + Tile::inverse};
+  const MatricesMemory memory = matrices_memory<Tile>(shared);
   copy_chunk<key_dim / 8, matrices_threads>(memory.k, arguments.k + first_token_head * key_dim, stride, valid_rows,
                                             thread);
   copy_chunk<key_dim / 8, matrices_threads>(memory.q, arguments.q + first_token_head * key_dim, stride, valid_rows,
@@ -287,7 +291,16 @@ __global__ void __launch_bounds__(matrices_threads) matrices_kernel(const ScanAr
                   reinterpret_cast<float*>(record + ChunkRecord<delta>::gates));
   wait_copy_groups<0>();
   matrix_barrier();
-  make_matrices<key_dim, delta, true>(memory, arguments.scale, warp, thread % 32);
+  float products[32];
+  multiply_keys<key_dim>(products, memory.q, memory.k, warp, lane);
+  matrix_barrier();  // every warp is through with Q
+  make_within(products, memory, arguments.scale, warp, lane);
+  if constexpr (delta) {
+    multiply_keys<key_dim>(products, memory.k, memory.k, warp, lane);
+    begin_solve(products, memory, warp, lane);
+    matrix_barrier();
+    if (warp < 3) solve_column(memory, warp, lane);
+  }
   matrix_barrier();
   store_matrix(memory.within, record + ChunkRecord<delta>::within);
   if constexpr (delta) store_matrix(memory.solve, record + ChunkRecord<delta>::solve);

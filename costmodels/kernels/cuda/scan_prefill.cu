@@ -100,12 +100,7 @@ void launch_states(const ScanArguments& arguments, unsigned blocks, cudaStream_t
 }
 
 template <class T>
-void launch_hopper(const ScanArguments& arguments, int batch, unsigned blocks, cudaStream_t stream) {
-  const auto map = [&](const void* tensor, int dim) {
-    return token_tensor_map(tensor, batch, arguments.length, arguments.n_heads, dim, chunk_tokens);
-  };
-  const ScanMaps maps{map(arguments.q, T::key_dim), map(arguments.k, T::key_dim), map(arguments.v, arguments.value_dim),
-                      map(arguments.o, arguments.value_dim)};
+void launch_hopper(const ScanMaps& maps, const ScanArguments& arguments, unsigned blocks, cudaStream_t stream) {
   reserve(hopper_kernel<T>, T::bytes);
   hopper_kernel<T><<<blocks, T::threads, T::bytes, stream>>>(maps, arguments);
 }
@@ -115,29 +110,38 @@ void launch(const ScanPrefillShape& shape, const ScanArguments& arguments, cudaS
   const Plan plan = plan_of(shape);
   const unsigned heads = static_cast<unsigned>(shape.batch) * static_cast<unsigned>(shape.n_heads);
   const unsigned blocks = heads * static_cast<unsigned>(shape.value_dim / plan.value_tile);
-  if (plan.path == ScanPrefillPath::hopper_fused) {
-    if (plan.value_tile == 128)
-      launch_hopper<HopperTile<key_dim, 128, delta, true>>(arguments, shape.batch, blocks, stream);
-    else
-      launch_hopper<HopperTile<key_dim, 64, delta, true>>(arguments, shape.batch, blocks, stream);
-  } else {
-    using Tile = MatricesTile<key_dim, delta>;
+  const unsigned matrices = heads * static_cast<unsigned>(arguments.n_chunks);
+  using Tile = MatricesTile<key_dim, delta>;
+  if (plan.path == ScanPrefillPath::ampere) {
     reserve(matrices_kernel<key_dim, delta>, Tile::bytes);
-    matrices_kernel<key_dim, delta>
-        <<<heads* static_cast<unsigned>(arguments.n_chunks), matrices_threads, Tile::bytes, stream>>>(arguments);
+    matrices_kernel<key_dim, delta><<<matrices, matrices_threads, Tile::bytes, stream>>>(arguments);
     require_success(cudaGetLastError(), "launching scan prefill");
+    if (plan.value_tile == 128)
+      launch_states<StatesTile<key_dim, 128, delta, 2>>(arguments, blocks, stream);
+    else if (plan.value_tile == 64)
+      launch_states<StatesTile<key_dim, 64, delta, 2>>(arguments, blocks, stream);
+    else
+      launch_states<StatesTile<key_dim, 32, delta, 3>>(arguments, blocks, stream);
+  } else {
+    const auto map = [&](const void* tensor, int dim) {
+      return token_tensor_map(tensor, shape.batch, shape.length, shape.n_heads, dim, chunk_tokens);
+    };
+    const ScanMaps maps{map(arguments.q, key_dim), map(arguments.k, key_dim), map(arguments.v, shape.value_dim),
+                        map(arguments.o, shape.value_dim)};
     if (plan.path == ScanPrefillPath::hopper) {
+      constexpr int bytes = Tile::bytes + 1024;  // to where the swizzle's period begins
+      reserve(hopper_matrices_kernel<key_dim, delta>, bytes);
+      hopper_matrices_kernel<key_dim, delta><<<matrices, matrices_threads, bytes, stream>>>(maps, arguments);
+      require_success(cudaGetLastError(), "launching scan prefill");
       if (plan.value_tile == 128)
-        launch_hopper<HopperTile<key_dim, 128, delta, false>>(arguments, shape.batch, blocks, stream);
+        launch_hopper<HopperTile<key_dim, 128, delta, false>>(maps, arguments, blocks, stream);
       else
-        launch_hopper<HopperTile<key_dim, 64, delta, false>>(arguments, shape.batch, blocks, stream);
+        launch_hopper<HopperTile<key_dim, 64, delta, false>>(maps, arguments, blocks, stream);
     } else {
       if (plan.value_tile == 128)
-        launch_states<StatesTile<key_dim, 128, delta, 2>>(arguments, blocks, stream);
-      else if (plan.value_tile == 64)
-        launch_states<StatesTile<key_dim, 64, delta, 2>>(arguments, blocks, stream);
+        launch_hopper<HopperTile<key_dim, 128, delta, true>>(maps, arguments, blocks, stream);
       else
-        launch_states<StatesTile<key_dim, 32, delta, 3>>(arguments, blocks, stream);
+        launch_hopper<HopperTile<key_dim, 64, delta, true>>(maps, arguments, blocks, stream);
     }
   }
   require_success(cudaGetLastError(), "launching scan prefill");
