@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace archfront {
 namespace {
@@ -48,6 +49,9 @@ constexpr double longest_exact = 131072;
 constexpr double sparse_exponent = 0.9;
 constexpr double dense_odds = 500;
 
+/// Kinds of mixer in one model that are told apart.
+constexpr std::size_t most_kinds = 32;
+
 /// Chance that a sum of n outer products k v^T returns the right of the values: a normal probability in the square root
 /// of signal over interference. N* = key_dim value_dim / (4 ln V). Its two constants follow the simulated 0.99, 0.89,
 /// 0.53 and 0.27 at N*/2, N*, 2 N* and 4 N* (key_dim = value_dim = 32 to 128).
@@ -56,40 +60,38 @@ double additive_holds(const MixerTraits& traits, double associations) {
   return 0.5 * std::erfc(-0.70 * (signal - 3.63) / std::sqrt(2.0));
 }
 
-double softplus(double x) { return x > 30 ? x : std::log1p(std::exp(x)); }
-
 /// The delta rule forgets by age alone, over a horizon of m* = key_dim / 2 ln(1 + value_dim / (4 ln V)) writes.
 /// Retention by age: logistic with midpoint 1.38 m* and steepness 6.4 (simulated 0.97, 0.89, 0.43 and at most 0.35 at
-/// m*/2, m*, 1.5 m* and 2 m*); here averaged over ages 0 to `associations`.
-double delta_holds(const MixerTraits& traits, double associations) {
-  const double horizon = 1.38 * traits.key_dim / 2 * std::log1p(traits.value_dim / (4 * log_values));
-  constexpr double steepness = 6.4;
-  const double x = associations / horizon;
-  const double lost = (softplus(steepness * (x - 1)) - softplus(-steepness)) / (steepness * x);
+/// m*/2, m*, 1.5 m* and 2 m*).
+constexpr double delta_midpoint = 1.38;
+constexpr double delta_steepness = 6.4;
+
+double delta_horizon(const MixerTraits& traits) {
+  return delta_midpoint * traits.key_dim / 2 * std::log1p(traits.value_dim / (4 * log_values));
+}
+
+double softplus(double x) { return x > 30 ? x : std::log1p(std::exp(x)); }
+
+/// Retention averaged over ages from 0 to `horizons` midpoints.
+double delta_holds(double horizons) {
+  static const double offset = softplus(-delta_steepness);
+  const double lost = (softplus(delta_steepness * (horizons - 1)) - offset) / (delta_steepness * horizons);
   return std::clamp(1 - lost, 0.0, 1.0);
 }
 
-double misses(double at_4k, double context) { return std::min(1.0, at_4k * std::pow(context / 4096, misses_exponent)); }
-
-/// Kinds of layers that hold the needle at different shares of the depths.
-struct Kinds {
-  std::array<const LayerRecall*, 32> sorted{};
-  std::size_t size = 0;
-};
-
-/// The integral over depths: kinds by falling `holds`, each step's depths seen by all kinds so far.
-double recovered(const Kinds& kinds, RecallCase which, double layers, double scale) {
+/// The integral over depths: kinds by falling `holds` (a short list, sorted by insertion), each step's depths seen by
+/// all kinds so far. The order is left in place: the cases hardly differ in it.
+double recovered(std::span<const LayerRecall*> kinds, RecallCase which, double layers, double scale) {
   const auto index = static_cast<std::size_t>(which);
-  std::array<const LayerRecall*, 32> order = kinds.sorted;
-  const auto end = order.begin() + static_cast<std::ptrdiff_t>(kinds.size);
-  std::sort(order.begin(), end,
-            [&](const LayerRecall* a, const LayerRecall* b) { return a->holds[index] > b->holds[index]; });
+  for (std::size_t i = 1; i < kinds.size(); ++i)
+    for (std::size_t j = i; j > 0 && kinds[j]->holds[index] > kinds[j - 1]->holds[index]; --j)
+      std::swap(kinds[j], kinds[j - 1]);
   double result = 0;
   double holding = 0;
-  for (auto kind = order.begin(); kind != end; ++kind) {
-    holding += (*kind)->count / layers;
-    const double next = kind + 1 == end ? 0 : (*(kind + 1))->holds[index];
-    result += ((*kind)->holds[index] - next) * -std::expm1(-holding / scale);
+  for (std::size_t i = 0; i < kinds.size(); ++i) {
+    holding += kinds[i]->count / layers;
+    const double next = i + 1 == kinds.size() ? 0 : kinds[i + 1]->holds[index];
+    result += (kinds[i]->holds[index] - next) * (1 - std::exp(-holding / scale));
   }
   return std::clamp(result, 0.0, 1.0);
 }
@@ -115,19 +117,21 @@ LayerRecall layer_recall(const MixerTraits& traits, double context) {
   const bool selective = traits.gated || traits.delta_rule;
   const double written = context * (selective ? selective_density : ungated_density);
   const auto& factor = context > longest_recurrent ? density_factor_outside : density_factor;
+  const double horizons = traits.delta_rule ? written / delta_horizon(traits) : 0;
   for (std::size_t i = 0; i < n_recall_cases; ++i)
     result.holds[i] =
-        traits.delta_rule ? delta_holds(traits, written * factor[i]) : additive_holds(traits, written * factor[i]);
+        traits.delta_rule ? delta_holds(horizons * factor[i]) : additive_holds(traits, written * factor[i]);
   return result;
 }
 
 RecallPrediction combine(std::span<const LayerRecall> layers, double context) {
-  Kinds kinds;
+  std::array<const LayerRecall*, most_kinds> kinds;  // NOLINT: filled below
+  std::size_t size = 0;
   double total = 0;
   double windowed = 0;
   bool any_exact = false;
   for (const LayerRecall& layer : layers) {
-    if (kinds.size < kinds.sorted.size()) kinds.sorted[kinds.size++] = &layer;
+    if (size < kinds.size()) kinds[size++] = &layer;
     total += layer.count;
     windowed += layer.windowed ? layer.count : 0;
     any_exact = any_exact || layer.exact;
@@ -136,10 +140,11 @@ RecallPrediction combine(std::span<const LayerRecall> layers, double context) {
   if (total <= 0) return result;
   const double by_windows = (share_scale_windows - share_scale) * windowed / total;
   const auto at = [&](RecallCase which, double scale, double missed) {
-    return (1 - missed) * recovered(kinds, which, total, scale + by_windows);
+    return (1 - missed) * recovered({kinds.data(), size}, which, total, scale + by_windows);
   };
-  const double ruler = misses(ruler_misses_at_4k, context);
-  result.single = at(RecallCase::single, share_scale, misses(single_misses_at_4k, context));
+  const double longer = std::pow(context / 4096, misses_exponent);
+  const double ruler = std::min(1.0, ruler_misses_at_4k * longer);
+  result.single = at(RecallCase::single, share_scale, std::min(1.0, single_misses_at_4k * longer));
   result.multi_key = at(RecallCase::multi_key, share_scale, ruler);
   result.multi_value = at(RecallCase::multi_value, share_scale, ruler);
   result.low = at(RecallCase::low, share_scale_low, ruler);
@@ -149,8 +154,8 @@ RecallPrediction combine(std::span<const LayerRecall> layers, double context) {
 }
 
 RecallPrediction predict_recall(const Architecture& architecture, double context) {
-  std::array<LayerRecall, 32> kinds;
-  std::array<const Mixer*, 32> mixers{};
+  std::array<LayerRecall, most_kinds> kinds;
+  std::array<const Mixer*, most_kinds> mixers{};
   std::size_t size = 0;
   for (const Block& block : architecture.blocks)
     for (const Layer& layer : block.layers) {

@@ -28,10 +28,14 @@ double best_r(const ShapeCoefficients& set);
 /// in ln r, as b2 / r would grow without bound for a model of mixers alone.
 struct ConditionalShapeLaw {
   std::vector<ShapeCoefficients> sets;  ///< by n_params, at least one
+  std::vector<double> least;            ///< shape_product of each set at its best shape
   Range x;
   Range r;
   double residual = 0;  ///< relative, one standard deviation
 };
+/// Sorts the sets and finds what each is divided by. Throws InputError if a set has no least loss.
+ConditionalShapeLaw conditional_shape_law(std::vector<ShapeCoefficients> sets, Range x, Range r, double residual,
+                                          const std::string& where);
 LossTerm evaluate(const ConditionalShapeLaw& law, const LossInputs& inputs);
 ConditionalShapeLaw conditional_shape_from_json(const nlohmann::json& json, const std::string& where);
 
