@@ -9,21 +9,6 @@ namespace archfront {
 
 namespace {
 
-enum Axis : std::size_t {
-  n_layers_axis,
-  d_model_axis,
-  head_dim_axis,
-  n_heads_axis,
-  groups_axis,
-  mlp_axis,
-  vocab_axis,
-  hybrid_axis,
-  cheap_axis,
-  placement_axis,
-  window_axis,
-  sparsity_axis
-};
-
 constexpr std::int64_t largest_d_ff = 1 << 20;
 
 template <typename T>
@@ -53,6 +38,7 @@ std::int64_t mixer_parameters(const Mixer& mixer, int d_model) {
 Cursor::Cursor(const Space& space) : space_(&space), lengths_(axis_lengths(space)) {
   make_patterns();
   make_fixed();
+  for (std::size_t axis = mlp_axis + 1; axis < axis_count; ++axis) inner_points_ *= lengths_[axis];
 }
 
 void Cursor::make_patterns() {
@@ -101,9 +87,10 @@ void Cursor::make_fixed() {
   }
 }
 
-/// Sets the digits; returns the most significant axis that changed.
+/// Sets the digits; returns the most significant axis that may have changed.
 std::size_t Cursor::advance(std::uint64_t index) {
   std::size_t changed = 0;
+  if (placed_ && index == index_) return axis_count;
   if (placed_ && index == index_ + 1) {
     changed = axis_count - 1;
     while (++digits_[changed] == lengths_[changed]) digits_[changed--] = 0;
@@ -150,6 +137,36 @@ void Cursor::update_widths() {
   for (const CheapMixer kind : {CheapMixer::gated_delta_net, CheapMixer::retnet})
     cheap_widths_[slot(kind)] = width(mixer_parameters(cheap_mixer(kind), c.d_model));
   cheap_widths_[slot(CheapMixer::window)] = exact_width_;
+  update_range();
+}
+
+/// Over every vocabulary and any mix of the mixers there are; a little wider than what the listed patterns reach.
+void Cursor::update_range() {
+  range_ = {};
+  const Fixed* fixed = &fixed_[digits_[d_model_axis] * lengths_[vocab_axis]];
+  const auto [smallest, largest] = std::minmax_element(
+      fixed, fixed + lengths_[vocab_axis], [](const Fixed& a, const Fixed& b) { return a.model < b.model; });
+  const auto include = [&](const Width& sized_by, std::int64_t least_mixer, std::int64_t most_mixer) {
+    if (sized_by.rejection != Rejection::none) return;
+    const std::int64_t layer = smallest->layer + sized_by.feed_forward_parameters;
+    range_.least = std::min(range_.least, smallest->model + candidate_.n_layers * (layer + least_mixer));
+    range_.most = std::max(range_.most, largest->model + candidate_.n_layers * (layer + most_mixer));
+  };
+  std::int64_t least = exact_width_.mixer_parameters;
+  std::int64_t most = least;
+  for (std::uint32_t digit = 0; digit < lengths_[cheap_axis]; ++digit) {
+    const CheapMixer kind = at(space_->cheap_mixer, digit, CheapMixer::gated_delta_net);
+    if (kind == CheapMixer::window) continue;  // as many as an exact layer
+    const std::int64_t own = cheap_widths_[slot(kind)].mixer_parameters;
+    least = std::min(least, own);
+    most = std::max(most, own);
+    include(cheap_widths_[slot(kind)], own, own);
+  }
+  if (heads_fit_) include(exact_width_, least, most);
+}
+
+bool Cursor::widths_have_no_heads() const {
+  return !heads_fit_ && (digits_[head_dim_axis] | digits_[n_heads_axis] | digits_[groups_axis]) != 0;
 }
 
 const Cursor::Pattern& Cursor::pattern() const {
@@ -177,8 +194,11 @@ void Cursor::canonicalise(Digits& digits) const {
   if (!windowed) digits[head_dim_axis] = digits[n_heads_axis] = digits[groups_axis] = 0;
 }
 
-Rejection Cursor::move_to(std::uint64_t index) {
+void Cursor::enter(std::uint64_t index) {
   if (advance(index) <= mlp_axis) update_widths();
+}
+
+Rejection Cursor::judge() {
   Candidate& c = candidate_;
   c.vocab_size = space_->vocab_size[digits_[vocab_axis]];
   c.hybrid_ratio = at(space_->hybrid_ratio, digits_[hybrid_axis], 0);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -36,7 +37,25 @@ class Cursor {
   explicit Cursor(const Space& space);
 
   /// Returns one of the first reasons of Rejection, or none. Of a rejected point the candidate is unspecified.
-  Rejection move_to(std::uint64_t index);
+  Rejection move_to(std::uint64_t index) {
+    enter(index);
+    return judge();
+  }
+  /// The two halves of move_to(): what the widths decide, which are the lists up to mlp_to_attention, and the rest.
+  void enter(std::uint64_t index);
+  Rejection judge();
+
+  /// How many points from here on, this one included, have these widths.
+  std::uint64_t points_of_same_widths() const { return inner_points_ - index_ % inner_points_; }
+  /// True if none of them is a candidate, for want of whole heads: those without any head are duplicates then.
+  bool widths_have_no_heads() const;
+  /// Bounds on the parameters of all of them; least > most if none can be built.
+  struct ParameterRange {
+    std::int64_t least = std::numeric_limits<std::int64_t>::max();
+    std::int64_t most = std::numeric_limits<std::int64_t>::min();
+  };
+  const ParameterRange& parameter_range() const { return range_; }
+
   const Candidate& candidate() const { return candidate_; }
   /// Total parameters, the same as the simulator counts of the built architecture.
   std::int64_t parameters() const { return parameters_; }
@@ -79,6 +98,7 @@ class Cursor {
 
   void make_patterns();
   void make_fixed();
+  void update_range();
   std::size_t advance(std::uint64_t index);
   void update_widths();
   Width width(std::int64_t mixer_parameters) const;
@@ -93,6 +113,7 @@ class Cursor {
   const Space* space_;
   Digits lengths_;
   Digits digits_{};
+  std::uint64_t inner_points_ = 1;  ///< points that share their widths
   std::uint64_t index_ = 0;
   bool placed_ = false;
   std::vector<Pattern> patterns_;  ///< [n_layers][hybrid_ratio][placement]
@@ -101,6 +122,7 @@ class Cursor {
   bool heads_fit_ = false;
   Width exact_width_;
   std::array<Width, 3> cheap_widths_;  ///< by CheapMixer
+  ParameterRange range_;
   std::int64_t parameters_ = 0;
   std::vector<Block> spare_;  ///< blocks an architecture had and does not need now
 };

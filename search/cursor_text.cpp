@@ -28,13 +28,15 @@ std::string Cursor::explain(Rejection rejection) {
     case Rejection::heads_not_divisible:
       if (space_->n_heads.empty() && c.d_model % c.head_dim != 0)
         return fmt::format("head_dim {} does not divide d_model {}", c.head_dim, c.d_model);
-      return fmt::format("{} heads are not whole groups of the {}", c.n_heads,
-                         space_->n_kv_heads.empty() ? "gqa_ratio" : "n_kv_heads");
+      return space_->n_kv_heads.empty()
+                 ? fmt::format("{} heads are no whole groups of {}", c.n_heads, space_->gqa_ratio[digits_[groups_axis]])
+                 : fmt::format("{} heads do not share {} kv heads", c.n_heads,
+                               space_->n_kv_heads[digits_[groups_axis]]);
     case Rejection::pattern_does_not_fill:
       return fmt::format("{} layers hold no period of {}:1", c.n_layers, c.hybrid_ratio);
     case Rejection::d_ff_out_of_range:
       return fmt::format("mlp_to_attention {} at d_model {} puts d_ff out of range",
-                         space_->mlp_to_attention[digits_[5]], c.d_model);
+                         space_->mlp_to_attention[digits_[mlp_axis]], c.d_model);
     case Rejection::duplicate: {
       const std::uint64_t own = index_;
       const std::uint64_t original = index_of(lengths_, canonical(digits_));

@@ -112,7 +112,7 @@ std::vector<Individual> Evolution::look_at(const std::vector<std::uint64_t>& ind
   if (!counted) return individuals;
   std::vector<Findings> findings(1, Findings(run_.config()));
   for (std::size_t i = 0; i < indices.size(); ++i) {
-    findings[0].count(outcomes[i].first, indices[i], outcomes[i].second);
+    findings[0].count(outcomes[i].first, indices[i], 1, outcomes[i].second);
     if (outcomes[i].first != 0) continue;
     findings[0].best.add(indices[i], individuals[i].values);
     if (run_.sample().wants(indices[i])) findings[0].sampled.add(indices[i], individuals[i].values);

@@ -31,9 +31,11 @@ struct Worker {
 void look_at(const Run& run, Worker& worker, std::uint64_t begin, std::uint64_t end, Findings& findings) {
   findings.clear();
   const bool keep_all = run.config().store == StorePolicy::all;
-  for (std::uint64_t index = begin; index < end; ++index) {
+  std::uint64_t points = 1;
+  for (std::uint64_t index = begin; index < end; index += points) {
     const Reason reason = worker.screen.look(index);
-    findings.count(reason, index, worker.screen.assessed());
+    points = std::min(worker.screen.points(), end - index);
+    findings.count(reason, index, points, worker.screen.assessed());
     if (reason != 0) continue;
     const std::span<const double> values = worker.screen.minimised();
     if (keep_all) findings.feasible.add(index, values);

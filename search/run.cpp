@@ -29,10 +29,12 @@ void Findings::clear() {
   feasible.clear();
 }
 
-void Findings::count(Reason reason, std::uint64_t index, bool assessed) {
-  ++visited;
+void Findings::count(Reason reason, std::uint64_t index, std::uint64_t points, bool assessed) {
+  visited += points;
   evaluated += assessed ? 1 : 0;
-  if (reason != 0 && rejected[reason]++ == 0) example[reason] = index;
+  if (reason == 0) return;
+  if (rejected[reason] == 0) example[reason] = index;
+  rejected[reason] += points;
 }
 
 Run::Run(const SweepConfig& config, const AssessFactory& factory, const RunOptions& options)

@@ -26,7 +26,8 @@ struct Findings {
   PointSet feasible;  ///< all of them; only where store = all
 
   void clear();
-  void count(Reason reason, std::uint64_t index, bool assessed);
+  /// `points` from `index` on, which have all come to the same.
+  void count(Reason reason, std::uint64_t index, std::uint64_t points, bool assessed);
 };
 
 /// The state all methods share: archive, sample, counts, clock, and the callbacks. Methods look at candidates in

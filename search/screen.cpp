@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 namespace archfront {
@@ -45,10 +46,27 @@ std::string reason_name(const SweepConfig& config, Reason reason) {
 Screen::Screen(const SweepConfig& config, AssessFunction assess)
     : config_(&config), cursor_(config.space), assess_(std::move(assess)), minimised_(config.objectives.size()) {}
 
+/// How far, relative to the budget, all points of these widths are outside it; 0 if one may be within.
+double Screen::widths_miss_budget() const {
+  const Budget& budget = config_->budget;
+  const Cursor::ParameterRange& range = cursor_.parameter_range();
+  if (budget.parameters <= 0 || range.least > range.most) return 0;
+  const double below = 1 - budget.tolerance - static_cast<double>(range.most) / budget.parameters;
+  const double above = static_cast<double>(range.least) / budget.parameters - 1 - budget.tolerance;
+  return std::max({0.0, below, above});
+}
+
 Reason Screen::look(std::uint64_t index) {
   assessed_ = false;
-  violation_ = 0;
-  const Rejection rejection = cursor_.move_to(index);
+  points_ = 1;
+  cursor_.enter(index);
+  const bool no_heads = cursor_.widths_have_no_heads();
+  violation_ = no_heads ? no_candidate : widths_miss_budget();
+  if (violation_ > 0) {
+    points_ = cursor_.points_of_same_widths();
+    return reason_of(no_heads ? Rejection::heads_not_divisible : Rejection::parameter_budget);
+  }
+  const Rejection rejection = cursor_.judge();
   if (rejection != Rejection::none) {
     violation_ = no_candidate;
     return reason_of(rejection);
@@ -106,7 +124,7 @@ std::string Screen::explain(std::uint64_t index) {
   const Budget& budget = config_->budget;
   std::string why;
   if (reason == reason_of(Rejection::parameter_budget)) {
-    why = miss("parameters", static_cast<double>(cursor_.parameters()), "budget", budget.parameters);
+    return explain_parameters(index);
   } else if (reason == reason_of(Rejection::flop_budget)) {
     why = miss("train_flops", assessment_.train_flops, "budget", budget.train_flops);
   } else if (reason == reason_of(Rejection::memory)) {
@@ -118,6 +136,18 @@ std::string Screen::explain(std::uint64_t index) {
     why = miss(constraint.objective->name, constraint.objective->value(assessment_), "bound", constraint.bound);
   }
   return why + ": " + describe(cursor_.candidate());
+}
+
+/// The point may have been passed over with all of its widths: it is then judged for the first time.
+std::string Screen::explain_parameters(std::uint64_t index) {
+  Rejection rejection = cursor_.move_to(index);
+  if (rejection == Rejection::duplicate) {
+    const Digits& lengths = cursor_.lengths();
+    rejection = cursor_.move_to(index_of(lengths, cursor_.canonical(digits_of(lengths, index))));
+  }
+  if (rejection != Rejection::none) return cursor_.explain(rejection);
+  return miss("parameters", static_cast<double>(cursor_.parameters()), "budget", config_->budget.parameters) + ": " +
+         describe(cursor_.candidate());
 }
 
 std::vector<double> natural_values(const SweepConfig& config, std::span<const double> minimised) {

@@ -31,6 +31,10 @@ class Screen {
 
   Reason look(std::uint64_t index);
 
+  /// How many points from the last one looked at on, itself included, are out for the same reason. Where the widths
+  /// alone decide, that is all that share them, and nothing else was asked of any.
+  std::uint64_t points() const { return points_; }
+
   /// Of the last candidate looked at:
   bool assessed() const { return assessed_; }  ///< its objectives were computed
   const Assessment& assessment() const { return assessment_; }
@@ -45,7 +49,9 @@ class Screen {
   Cursor& cursor() { return cursor_; }
 
  private:
+  double widths_miss_budget() const;
   Reason judge();
+  std::string explain_parameters(std::uint64_t index);
 
   const SweepConfig* config_;
   Cursor cursor_;
@@ -53,6 +59,7 @@ class Screen {
   Architecture architecture_;
   Assessment assessment_;
   std::vector<double> minimised_;
+  std::uint64_t points_ = 1;
   bool assessed_ = false;
   double violation_ = 0;
 };

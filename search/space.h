@@ -70,7 +70,22 @@ std::string_view to_string(Rejection rejection);
 /// Throws InputError for the first list that is missing or holds what no kernel takes. `where` names the space.
 void validate(const Space& space, const std::string& where = "space");
 
-inline constexpr std::size_t axis_count = 12;
+/// The lists of Space in order; groups_axis is gqa_ratio or n_kv_heads.
+enum SpaceAxis : std::size_t {
+  n_layers_axis,
+  d_model_axis,
+  head_dim_axis,
+  n_heads_axis,
+  groups_axis,
+  mlp_axis,
+  vocab_axis,
+  hybrid_axis,
+  cheap_axis,
+  placement_axis,
+  window_axis,
+  sparsity_axis,
+  axis_count
+};
 /// Position in each list, in the order of Space.
 using Digits = std::array<std::uint32_t, axis_count>;
 

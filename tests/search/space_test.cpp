@@ -195,6 +195,30 @@ TEST(Cursor, CountsParametersAsTheSimulatorDoes) {
   }
 }
 
+TEST(Cursor, WidthsBoundTheParametersOfAllTheirPoints) {
+  const Space space = mixed_space();
+  Cursor cursor(space);
+  const std::uint64_t total = size(space);
+  cursor.enter(0);
+  const std::uint64_t inner = cursor.points_of_same_widths();
+  EXPECT_EQ(inner, 2u * 5 * 3 * 3 * 2 * 2);
+  int without_heads = 0;
+  for (std::uint64_t first = 0; first < total; first += inner) {
+    for (std::uint64_t index = first; index < first + inner; ++index) {
+      const bool candidate = cursor.move_to(index) == Rejection::none;
+      ASSERT_EQ(cursor.points_of_same_widths(), first + inner - index);
+      if (cursor.widths_have_no_heads()) {
+        ++without_heads;
+        ASSERT_FALSE(candidate) << index;
+      }
+      if (!candidate) continue;
+      ASSERT_GE(cursor.parameters(), cursor.parameter_range().least) << index;
+      ASSERT_LE(cursor.parameters(), cursor.parameter_range().most) << index;
+    }
+  }
+  EXPECT_GT(without_heads, 0);
+}
+
 TEST(Cursor, SteppingAndJumpingArriveAtTheSameCandidate) {
   const Space space = mixed_space();
   Cursor stepping(space);
