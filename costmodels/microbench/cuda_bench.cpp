@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <cctype>
+#include <utility>
 
 #include "costmodels/errors.h"
 #include "costmodels/microbench/bench.h"
@@ -60,6 +61,11 @@ struct Planned {
   MakeJob job;
 };
 
+template <ScanKind kind>
+cuda::TableJob scan_job(const cuda::Workbench& bench, std::vector<GridAxis> grid) {
+  return cuda::scan_prefill_job(bench, std::move(grid), kind);
+}
+
 constexpr Planned planned[] = {
     {"gemm_bf16.csv", cuda::gemm_grid, cuda::gemm_job},
     {"elementwise.csv", cuda::elementwise_grid, cuda::elementwise_job},
@@ -67,8 +73,10 @@ constexpr Planned planned[] = {
     {"attention_prefill_bf16.csv", cuda::prefill_grid, cuda::prefill_job},
     {"attention_prefill_window_bf16.csv", cuda::windowed_prefill_grid, cuda::windowed_prefill_job},
     {"attention_decode_bf16.csv", cuda::decode_grid, cuda::decode_job},
-    {"scan_prefill_scalar_gate.csv", cuda::scan_prefill_grid, cuda::scalar_gate_prefill_job},
-    {"scan_prefill_gated_delta.csv", cuda::scan_prefill_grid, cuda::gated_delta_prefill_job},
+    {"scan_prefill_linear.csv", cuda::scan_prefill_grid, scan_job<ScanKind::linear>},
+    {"scan_prefill_scalar_gate.csv", cuda::scan_prefill_grid, scan_job<ScanKind::scalar_gate>},
+    {"scan_prefill_delta.csv", cuda::scan_prefill_grid, scan_job<ScanKind::delta>},
+    {"scan_prefill_gated_delta.csv", cuda::scan_prefill_grid, scan_job<ScanKind::gated_delta>},
     {"scan_decode.csv", cuda::scan_decode_grid, cuda::scan_decode_job},
 };
 

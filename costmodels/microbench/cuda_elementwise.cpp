@@ -65,11 +65,11 @@ TableJob embedding_job(const Workbench& bench, std::vector<GridAxis> grid) {
     shape.tokens = static_cast<std::int64_t>(point[0]);
     shape.vocab_size = vocabulary;
     shape.d_model = widest_row;
-    // Other ids each launch, so that the rows are cold.
-    const std::size_t sets = tokens / static_cast<std::size_t>(point[0]);
+    // Other ids each launch, so that the rows are cold; four of them are the 16 bytes that the kernel's loads ask for.
+    const std::size_t stride = std::max<std::size_t>(4, static_cast<std::size_t>(point[0]));
+    const std::size_t sets = tokens / stride;
     return measure(bench, [&](std::size_t index, cudaStream_t stream) {
-      const auto* ids =
-          static_cast<const std::int32_t*>(tensors->ids.data()) + index % sets * static_cast<std::size_t>(shape.tokens);
+      const auto* ids = static_cast<const std::int32_t*>(tensors->ids.data()) + index % sets * stride;
       embedding_gather(shape, tensors->table.data(), ids, tensors->out.data(), stream);
     });
   };

@@ -42,7 +42,9 @@ std::shared_ptr<const ScanTensors> make_tensors(const Workbench& bench, std::siz
   return tensors;
 }
 
-TableJob prefill_job(const Workbench& bench, std::vector<GridAxis> grid, ScanKind kind) {
+}  // namespace
+
+TableJob scan_prefill_job(const Workbench& bench, std::vector<GridAxis> grid, ScanKind kind) {
   const auto largest = static_cast<std::size_t>(grid[0].values.back() * grid[1].values.back());
   auto tensors = make_tensors(bench, largest, static_cast<std::size_t>(grid[0].values.back()));
   TableJob job;
@@ -53,10 +55,12 @@ TableJob prefill_job(const Workbench& bench, std::vector<GridAxis> grid, ScanKin
     shape.batch = static_cast<int>(point[0]) / shape.n_heads;
     shape.length = static_cast<int>(point[1]);
     const Buffer workspace(std::max<std::size_t>(scan_prefill_workspace_bytes(shape), 16));
-    const auto* beta = kind == ScanKind::gated_delta ? static_cast<const float*>(tensors->beta.data()) : nullptr;
+    const bool gated = kind == ScanKind::scalar_gate || kind == ScanKind::gated_delta;
+    const bool delta = kind == ScanKind::delta || kind == ScanKind::gated_delta;
+    const auto* log_decay = gated ? static_cast<const float*>(tensors->log_decay.data()) : nullptr;
+    const auto* beta = delta ? static_cast<const float*>(tensors->beta.data()) : nullptr;
     return measure(bench, [&](std::size_t, cudaStream_t stream) {
-      scan_prefill(shape, tensors->q.data(), tensors->k.data(), tensors->v.data(),
-                   static_cast<const float*>(tensors->log_decay.data()), beta, tensors->o.data(),
+      scan_prefill(shape, tensors->q.data(), tensors->k.data(), tensors->v.data(), log_decay, beta, tensors->o.data(),
                    static_cast<float*>(tensors->state.data()), workspace.data(), stream);
     });
   };
@@ -67,16 +71,6 @@ TableJob prefill_job(const Workbench& bench, std::vector<GridAxis> grid, ScanKin
   job.description.filter.scan = kind;
   job.description.axes = std::move(grid);
   return job;
-}
-
-}  // namespace
-
-TableJob scalar_gate_prefill_job(const Workbench& bench, std::vector<GridAxis> grid) {
-  return prefill_job(bench, std::move(grid), ScanKind::scalar_gate);
-}
-
-TableJob gated_delta_prefill_job(const Workbench& bench, std::vector<GridAxis> grid) {
-  return prefill_job(bench, std::move(grid), ScanKind::gated_delta);
 }
 
 TableJob scan_decode_job(const Workbench& bench, std::vector<GridAxis> grid) {
