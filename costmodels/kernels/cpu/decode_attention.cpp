@@ -169,9 +169,17 @@ float soften(std::int64_t count, float* scores, float& maximum, float& sum) {
 // Heads of a group at once: 4 x 4 sums, 4 values and a weight with 32 registers.
 constexpr std::int64_t most_heads = tile_rows == 8 ? 4 : 2;
 
-// o[h, x..] += sum over i of weights[h, i] v_i[x..] for four keys, `vectors` vectors wide.
+// Consecutive rows of V of one KV head.
+template <class T>
+struct Rows {
+  const T* first;
+  std::ptrdiff_t stride;
+  std::int64_t count;
+};
+
+// o[h, x..] += sum over j of weights[h, j] v_j[x..], `vectors` vectors wide.
 template <std::size_t heads, std::size_t vectors, class T>
-HWY_INLINE void accumulate(const Quad<T>& values, const float* weights, std::size_t head_dim, std::size_t x, float* o) {
+HWY_INLINE void accumulate(const Rows<T>& values, const float* weights, std::size_t head_dim, std::size_t x, float* o) {
   const F32 d;
   const std::size_t lanes = hn::Lanes(d);
   V sum[heads][vectors];
@@ -180,15 +188,15 @@ HWY_INLINE void accumulate(const Quad<T>& values, const float* weights, std::siz
 #pragma GCC unroll 8
     for (std::size_t c = 0; c < vectors; ++c) sum[h][c] = hn::LoadU(d, o + h * head_dim + x + c * lanes);
   }
-#pragma GCC unroll 4
-  for (std::size_t i = 0; i < 4; ++i) {
+  const T* row = values.first + x;
+  for (std::int64_t j = 0; j < values.count; ++j, row += values.stride) {
     V weight[heads];
 #pragma GCC unroll 4
     for (std::size_t h = 0; h < heads; ++h)
-      weight[h] = hn::Set(d, weights[h * static_cast<std::size_t>(key_block) + i]);
+      weight[h] = hn::Set(d, weights[static_cast<std::int64_t>(h) * key_block + j]);
 #pragma GCC unroll 8
     for (std::size_t c = 0; c < vectors; ++c) {
-      const V value = load_f32(d, values.row[i] + x + c * lanes);
+      const V value = load_f32(d, row + c * lanes);
 #pragma GCC unroll 4
       for (std::size_t h = 0; h < heads; ++h) sum[h][c] = hn::MulAdd(weight[h], value, sum[h][c]);
     }
@@ -201,15 +209,20 @@ HWY_INLINE void accumulate(const Quad<T>& values, const float* weights, std::siz
 }
 
 template <std::size_t heads, class T>
-HWY_INLINE void accumulate_row(const Quad<T>& values, const float* weights, std::size_t head_dim, float* o) {
+HWY_INLINE void accumulate_rows(const Rows<T>& values, const float* weights, std::size_t head_dim, float* o) {
   // One head holds a whole row of 128 where registers allow, so that V too is read from end to end.
   constexpr std::size_t vectors = heads == 1 ? 8 : 4;
   const std::size_t lanes = hn::Lanes(F32());
   std::size_t x = 0;
-  for (; x + vectors * lanes <= head_dim; x += vectors * lanes)
+  for (; x + vectors * lanes <= head_dim; x += vectors * lanes) {
     accumulate<heads, vectors>(values, weights, head_dim, x, o);
+  }
   for (; x < head_dim; x += 2 * lanes) accumulate<heads, 2>(values, weights, head_dim, x, o);
 }
+
+// Keys of one KV head taken before the next KV head has its turn. One query head: few, so that memory is read in order.
+// A group: more, as its queries and outputs have to come back into L1 each time.
+std::int64_t keys_a_turn(const Attention& shape) { return shape.n_heads == shape.n_kv_heads ? 4 : 16; }
 
 // The scores of every head against `count` keys from `key` on. fixed_dim: head_dim known to the compiler, 0: not.
 template <std::size_t fixed_dim, class T>
@@ -219,36 +232,41 @@ void score_block(const DecodePart<T>& part, std::int64_t key, std::int64_t count
   const std::int64_t group = shape.n_heads / shape.n_kv_heads;
   const std::ptrdiff_t stride = static_cast<std::ptrdiff_t>(shape.n_kv_heads) * shape.head_dim;
   const float scale = 1.44269504f / std::sqrt(static_cast<float>(shape.head_dim));
-  for (std::int64_t j = 0; j < count; j += 4) {
+  const std::int64_t turn = keys_a_turn(shape);
+  const auto q = [&](std::int64_t h) { return part.q + h * shape.head_dim; };
+  for (std::int64_t begin = 0; begin < count; begin += turn) {
     for (std::int64_t kv_head = 0; kv_head < shape.n_kv_heads; ++kv_head) {
-      const Quad<T> keys = quad_at(part.k + key * stride + kv_head * shape.head_dim, stride, j, count);
-      std::int64_t head = kv_head * group;
-      const std::int64_t end = head + group;
-      const auto q = [&](std::int64_t h) { return part.q + h * shape.head_dim; };
-      for (; head + 4 <= end; head += 4) score<4>(keys, q(head), head_dim, scale, scores + head * key_block + j);
-      for (; head + 2 <= end; head += 2) score<2>(keys, q(head), head_dim, scale, scores + head * key_block + j);
-      for (; head < end; ++head) score<1>(keys, q(head), head_dim, scale, scores + head * key_block + j);
+      const T* block = part.k + key * stride + kv_head * shape.head_dim;
+      for (std::int64_t j = begin; j < std::min(begin + turn, count); j += 4) {
+        const Quad<T> keys = quad_at(block, stride, j, count);
+        std::int64_t head = kv_head * group;
+        const std::int64_t end = head + group;
+        for (; head + 4 <= end; head += 4) score<4>(keys, q(head), head_dim, scale, scores + head * key_block + j);
+        for (; head + 2 <= end; head += 2) score<2>(keys, q(head), head_dim, scale, scores + head * key_block + j);
+        for (; head < end; ++head) score<1>(keys, q(head), head_dim, scale, scores + head * key_block + j);
+      }
     }
   }
 }
 
-// Adds those keys' values to every head's output. Weights past `count` are zero.
+// Adds those keys' values to every head's output.
 template <std::size_t fixed_dim, class T>
 void accumulate_block(const DecodePart<T>& part, std::int64_t key, std::int64_t count, const float* weights) {
   const Attention& shape = *part.shape;
   const std::size_t head_dim = fixed_dim > 0 ? fixed_dim : static_cast<std::size_t>(shape.head_dim);
   const std::int64_t group = shape.n_heads / shape.n_kv_heads;
   const std::ptrdiff_t stride = static_cast<std::ptrdiff_t>(shape.n_kv_heads) * shape.head_dim;
-  for (std::int64_t j = 0; j < count; j += 4) {
+  const std::int64_t turn = keys_a_turn(shape);
+  const auto o = [&](std::int64_t h) { return part.o + h * shape.head_dim; };
+  for (std::int64_t j = 0; j < count; j += turn) {
     for (std::int64_t kv_head = 0; kv_head < shape.n_kv_heads; ++kv_head) {
-      const Quad<T> values = quad_at(part.v + key * stride + kv_head * shape.head_dim, stride, j, count);
+      const Rows<T> values{part.v + (key + j) * stride + kv_head * shape.head_dim, stride, std::min(turn, count - j)};
       std::int64_t head = kv_head * group;
       const std::int64_t end = head + group;
-      const auto o = [&](std::int64_t h) { return part.o + h * shape.head_dim; };
       for (; head + most_heads <= end; head += most_heads) {
-        accumulate_row<most_heads>(values, weights + head * key_block + j, head_dim, o(head));
+        accumulate_rows<most_heads>(values, weights + head * key_block + j, head_dim, o(head));
       }
-      for (; head < end; ++head) accumulate_row<1>(values, weights + head * key_block + j, head_dim, o(head));
+      for (; head < end; ++head) accumulate_rows<1>(values, weights + head * key_block + j, head_dim, o(head));
     }
   }
 }
