@@ -29,10 +29,12 @@ struct HopperTile {
   static constexpr int below = diagonal + (fused && delta ? 4 * diagonal_warp_bytes : 0);
   static constexpr int inverse = below + (fused && delta ? matrix_elements * 2 : 0);
   static constexpr int decay = inverse + (fused && delta ? chunk_tokens * inverse_stride : 0);
-  static constexpr int beta = decay + (fused ? 2 * chunk_tokens * 4 : 0);  // as the decays, of two chunks
-  static constexpr int gates = beta + (fused ? 2 * chunk_tokens * 4 : 0);  // of three: in use, made, in the making
+  static constexpr int beta = decay + (fused ? 3 * chunk_tokens * 4 : 0);  // all of three chunks: in use, made, to come
+  static constexpr int gates = beta + (fused ? 3 * chunk_tokens * 4 : 0);
   static constexpr int barriers = gates + (fused ? 3 * gate_floats * 4 : 0);
   static constexpr int bytes = 1024 + barriers + 8 * stages;
+  // The matrix warps' chain is the longest where they make T: then the state warps make P.
+  static constexpr bool state_warps_make_within = fused && delta;
   // Fused at two state warpgroups: 168 registers a thread at launch, 3 x 168 = 2 x 208 + 88. The state, o, r and the
   // left operands take 64 + 32 + 32 + 32 of a state thread's.
   static constexpr bool trades_registers = fused && warpgroups == 2;
@@ -137,8 +139,8 @@ __device__ __forceinline__ void place_outputs(const float (&o)[32], unsigned cha
 /// transposed, rows are columns of the state: a product's accumulators are the next one's left operand.
 template <class T>
 __device__ __forceinline__ void step_chunk(float (&state)[T::key_dim / 2], unsigned char* stage, unsigned char* record,
-                                           const float* gates, const ScanMaps& maps, const HopperSlice& slice,
-                                           float scale, int row) {
+                                           const float* gates, const float* decay, const ScanMaps& maps,
+                                           const HopperSlice& slice, float scale, int row) {
   using Record = typename T::Record;
   const int lane = static_cast<int>(threadIdx.x % 32);
   const int warp = static_cast<int>(threadIdx.x / 32 % 4);
@@ -149,6 +151,17 @@ __device__ __forceinline__ void step_chunk(float (&state)[T::key_dim / 2], unsig
   const int value_row = lane % 8 + lane / 16 * 8;
   const int value_chunk = 2 * warp + lane / 8 % 2;
 
+  if constexpr (T::state_warps_make_within) {
+    if (row / chunk_tokens % T::warpgroups == warpgroup) {  // the warpgroups take turns
+      float products[32];
+      begin_products();
+      start_keys<T::key_dim>(products, shared_address(stage + T::q), k_tile);
+      wait_products<0>();
+      pin(products);
+      make_within(products, decay, record + Record::within, scale, warp, lane);
+      publish_writes();
+    }
+  }
   float o[32];
   float r[32];
   std::uint32_t s[T::key_dim / 16][4];
@@ -197,6 +210,7 @@ __device__ __forceinline__ void step_chunk(float (&state)[T::key_dim / 2], unsig
   pack_operands(r_at_end, r);
 #pragma unroll
   for (float& value : state) value *= gates[chunk_tokens - 1];
+  if constexpr (T::state_warps_make_within) wait_named(5, T::state_threads);
   begin_products();
   multiply_matrix(o, x, shared_address(record + Record::within), true);
 #pragma unroll
@@ -248,8 +262,9 @@ __device__ __forceinline__ void run_state_warps(const ScanMaps& maps, const Scan
     unsigned char* stage = shared + chunk % T::stages * T::stage_bytes;
     unsigned char* record = T::fused ? shared + T::sets + chunk % 2 * T::Record::shared_bytes : stage + T::record;
     const unsigned char* gates = T::fused ? shared + T::gates + chunk % 3 * gate_floats * 4 : record + T::Record::gates;
-    step_chunk<T>(state, stage, record, reinterpret_cast<const float*>(gates), maps, slice, arguments.scale,
-                  chunk * chunk_tokens);
+    step_chunk<T>(state, stage, record, reinterpret_cast<const float*>(gates),
+                  reinterpret_cast<const float*>(shared + T::decay) + chunk % 3 * chunk_tokens, maps, slice,
+                  arguments.scale, chunk * chunk_tokens);
   }
   store_state<T>(state, arguments, slice);
   if (threadIdx.x % 128 == 0) wait_stores();
@@ -265,8 +280,8 @@ __device__ __forceinline__ void run_matrix_warps(const ScanMaps& maps, const Sca
     return load_gates(arguments, token * arguments.n_heads + slice.head, arguments.length - chunk * chunk_tokens);
   };
   const auto prepare = [&](const LaneGates& gates, int chunk) {
-    prepare_gates(gates, reinterpret_cast<float*>(shared + T::decay) + chunk % 2 * chunk_tokens,
-                  reinterpret_cast<float*>(shared + T::beta) + chunk % 2 * chunk_tokens,
+    prepare_gates(gates, reinterpret_cast<float*>(shared + T::decay) + chunk % 3 * chunk_tokens,
+                  reinterpret_cast<float*>(shared + T::beta) + chunk % 3 * chunk_tokens,
                   reinterpret_cast<float*>(shared + T::gates) + chunk % 3 * gate_floats);
   };
   if (warp == 3) prepare(gates_of(0), 0);
@@ -276,8 +291,8 @@ __device__ __forceinline__ void run_matrix_warps(const ScanMaps& maps, const Sca
     unsigned char* stage = shared + chunk % T::stages * T::stage_bytes;
     const MatricesMemory memory{shared_address(stage + T::k),
                                 shared_address(stage + T::q),
-                                reinterpret_cast<float*>(shared + T::decay) + chunk % 2 * chunk_tokens,
-                                reinterpret_cast<float*>(shared + T::beta) + chunk % 2 * chunk_tokens,
+                                reinterpret_cast<float*>(shared + T::decay) + chunk % 3 * chunk_tokens,
+                                reinterpret_cast<float*>(shared + T::beta) + chunk % 3 * chunk_tokens,
                                 record + Record::within,
                                 record + Record::solve,
                                 shared + T::below,
@@ -288,7 +303,17 @@ __device__ __forceinline__ void run_matrix_warps(const ScanMaps& maps, const Sca
     int lane = static_cast<int>(threadIdx.x % 32);
     asm volatile("" : "+r"(lane));  // new to the compiler: what depends on it is made anew, not kept in registers
     wait_inputs<T>(shared_address(shared), chunk);
-    make_matrices<T::key_dim, T::delta, false>(memory, arguments.scale, warp, lane, [&] { prepare(next, chunk + 1); });
+    float products[32];
+    begin_products();
+    start_keys<T::key_dim>(products, T::delta ? memory.k : memory.q, memory.k);
+    wait_products<0>();
+    pin(products);
+    if constexpr (T::delta) {
+      make_solve(products, memory, warp, lane, [&] { prepare(next, chunk + 1); });
+    } else {
+      make_within(products, memory.decay, memory.within, arguments.scale, warp, lane);
+      if (warp == 3) prepare(next, chunk + 1);
+    }
     publish_writes();
     chunk_barrier<T>();
     if (threadIdx.x == T::threads - 32) copy_inputs<T>(maps, arguments, slice, shared_address(shared), chunk + 2);

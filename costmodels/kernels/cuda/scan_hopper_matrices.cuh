@@ -26,29 +26,17 @@ __device__ __forceinline__ void start_keys(float (&products)[32], std::uint32_t 
   close_products();
 }
 
-/// P and, with a delta, T of one chunk by one warpgroup. The keys, the queries and the gates are there; the results are
-/// after the caller's next barrier. `overlaid`: P takes the place of Q. `beside` runs on the warp that has no column of
-/// T to solve, or on the last one.
-template <int key_dim, bool delta, bool overlaid, class Beside>
-__device__ __forceinline__ void make_matrices(const MatricesMemory& memory, float scale, int warp, int lane,
-                                              Beside beside) {
-  float products[32];
-  begin_products();
-  start_keys<key_dim>(products, memory.q, memory.k);
-  wait_products<0>();
-  pin(products);
-  if constexpr (overlaid) matrix_barrier();  // every warp's product is through with Q
-  make_within(products, memory, scale, warp, lane);
-  if constexpr (delta) {
-    begin_products();
-    start_keys<key_dim>(products, memory.k, memory.k);
-    wait_products<0>();
-    pin(products);
-    begin_solve(products, memory, warp, lane);
-    matrix_barrier();
-    if (warp < 3) solve_column(memory, warp, lane);
-  }
-  if (warp == 3) beside();
+/// T of one chunk by one warpgroup, from K K^T. The gates are there; T is after the caller's next barrier. `beside`
+/// runs on the warp that has no block column of T to solve.
+template <class Beside>
+__device__ __forceinline__ void make_solve(const float (&products)[32], const MatricesMemory& memory, int warp,
+                                           int lane, Beside beside) {
+  begin_solve(products, memory, warp, lane);
+  matrix_barrier();
+  if (warp < 3)
+    solve_column(memory, warp, lane);
+  else
+    beside();
 }
 
 /// One block a (sequence and head, chunk), as matrices_kernel.
@@ -87,7 +75,20 @@ __global__ void __launch_bounds__(matrices_threads)
   }
   __syncthreads();
   wait(full, 0);
-  make_matrices<key_dim, delta, true>(memory, arguments.scale, warp, lane, [] {});
+  float qk[32];
+  float kk[32];
+  begin_products();
+  start_keys<key_dim>(qk, memory.q, memory.k);
+  if constexpr (delta) start_keys<key_dim>(kk, memory.k, memory.k);
+  wait_products<delta ? 1 : 0>();
+  pin(qk);
+  matrix_barrier();  // every warp's product is through with Q, whose place P takes
+  make_within(qk, memory.decay, memory.within, arguments.scale, warp, lane);
+  if constexpr (delta) {
+    wait_products<0>();
+    pin(kk);
+    make_solve(kk, memory, warp, lane, [] {});
+  }
   matrix_barrier();
   store_matrix(memory.within, record + ChunkRecord<delta>::within);
   if constexpr (delta) store_matrix(memory.solve, record + ChunkRecord<delta>::solve);

@@ -96,35 +96,57 @@ __device__ __forceinline__ void multiply_keys(float (&products)[32], std::uint32
   }
 }
 
-/// One column of (I + A)^-1 for one diagonal block, A strictly lower and stored by columns.
-__device__ __forceinline__ void invert_diagonal(const float* columns, float (&x)[16], int column) {
+/// Rows first .. 15 of one column of a diagonal block of A, in whole fours.
+template <int first>
+__device__ __forceinline__ void load_column(float (&a)[16], const float* column) {
 #pragma unroll
-  for (int i = 0; i < 16; ++i) x[i] = i == column ? 1.0f : 0.0f;
-#pragma unroll
-  for (int k = 0; k < 15; ++k) {
-    float a[16];
-#pragma unroll
-    for (int i = (k + 1) / 4; i < 4; ++i) {
-      const float4 four = *reinterpret_cast<const float4*>(columns + diagonal_stride * k + 4 * i);
-      a[4 * i] = four.x;
-      a[4 * i + 1] = four.y;
-      a[4 * i + 2] = four.z;
-      a[4 * i + 3] = four.w;
-    }
-#pragma unroll
-    for (int i = k + 1; i < 16; ++i) x[i] -= a[i] * x[k];
+  for (int i = first / 4; i < 4; ++i) {
+    const float4 four = *reinterpret_cast<const float4*>(column + 4 * i);
+    a[4 * i] = four.x;
+    a[4 * i + 1] = four.y;
+    a[4 * i + 2] = four.z;
+    a[4 * i + 3] = four.w;
   }
 }
 
+template <int k>
+__device__ __forceinline__ void eliminate(float (&x)[16], const float (&a)[16], const float* columns) {
+  float next[16];
+  if constexpr (k < 14) load_column<k + 2>(next, columns + diagonal_stride * (k + 1));  // a step ahead of its use
+#pragma unroll
+  for (int i = k + 1; i < 16; ++i) x[i] -= a[i] * x[k];
+  if constexpr (k < 14) eliminate<k + 1>(x, next, columns);
+}
+
+/// One column of (I + A)^-1 for one diagonal block, A strictly lower and stored by columns.
+__device__ __forceinline__ void invert_diagonal(const float* columns, float (&x)[16], int column) {
+  float a[16];
+  load_column<1>(a, columns);
+#pragma unroll
+  for (int i = 0; i < 16; ++i) x[i] = i == column ? 1.0f : 0.0f;
+  eliminate<0>(x, a, columns);
+}
+
 /// Block column `column` of T below the diagonal, top to bottom: T_ij = -D_i sum_k A_ik T_kj with D the inverses of the
-/// diagonal blocks. Carried transposed, so that each product's accumulators are the next one's left operand.
+/// diagonal blocks. Carried transposed, so that each product's accumulators are the next one's left operand. One warp;
+/// everything is loaded before the chain of products starts.
 __device__ __forceinline__ void solve_column(const MatricesMemory& memory, int column, int lane) {
   const std::uint32_t below = shared_address(memory.below);
-  const std::uint32_t inverse = shared_address(memory.inverse);
+  const std::uint32_t inverse =
+      shared_address(memory.inverse) +
+      static_cast<std::uint32_t>((lane % 8 + lane / 16 * 8) * inverse_stride + lane / 8 % 2 * 16);
+  const float beta[2] = {memory.beta[16 * column + lane / 4], memory.beta[16 * column + lane / 4 + 8]};
   std::uint32_t done[4][4];  // T_kj^T for k = j, j + 1, ...
-  load_matrices_transposed(
-      done[0], inverse + static_cast<std::uint32_t>((16 * column + lane % 8 + lane / 16 * 8) * inverse_stride +
-                                                    lane / 8 % 2 * 16));
+  std::uint32_t d[4][4];
+  std::uint32_t a[4][3][4];
+  load_matrices_transposed(done[0], inverse + static_cast<std::uint32_t>(16 * column * inverse_stride));
+#pragma unroll
+  for (int step = 1; step < 4; ++step) {
+    const int row = min(column + step, 3);
+    load_matrices(d[step], inverse + static_cast<std::uint32_t>(16 * row * inverse_stride));
+#pragma unroll
+    for (int k = 0; k < step; ++k) load_columns<8>(a[step][k], below, 16 * row, 2 * min(column + k, 3), lane);
+  }
 #pragma unroll
   for (int step = 1; step < 4; ++step) {
     const int row = column + step;
@@ -132,19 +154,14 @@ __device__ __forceinline__ void solve_column(const MatricesMemory& memory, int c
     float sum[2][4] = {};
 #pragma unroll
     for (int k = 0; k < step; ++k) {
-      std::uint32_t a[4];
-      load_columns<8>(a, below, 16 * row, 2 * (column + k), lane);
-      multiply_add(sum[0], done[k], a[0], a[1]);
-      multiply_add(sum[1], done[k], a[2], a[3]);
+      multiply_add(sum[0], done[k], a[step][k][0], a[step][k][1]);
+      multiply_add(sum[1], done[k], a[step][k][2], a[step][k][3]);
     }
     const std::uint32_t left[4] = {pack_bf16(sum[0][0], sum[0][1]), pack_bf16(sum[0][2], sum[0][3]),
                                    pack_bf16(sum[1][0], sum[1][1]), pack_bf16(sum[1][2], sum[1][3])};
-    std::uint32_t d[4];
-    load_matrices(d, inverse + static_cast<std::uint32_t>((16 * row + lane % 8 + lane / 16 * 8) * inverse_stride +
-                                                          lane / 8 % 2 * 16));
     float t[2][4] = {};
-    multiply_add(t[0], left, d[0], d[1]);
-    multiply_add(t[1], left, d[2], d[3]);
+    multiply_add(t[0], left, d[step][0], d[step][1]);
+    multiply_add(t[1], left, d[step][2], d[step][3]);
 #pragma unroll
     for (int i = 0; i < 4; ++i) done[step][i] = pack_bf16(-t[i / 2][i % 2 * 2], -t[i / 2][i % 2 * 2 + 1]);
 #pragma unroll
@@ -154,7 +171,7 @@ __device__ __forceinline__ void solve_column(const MatricesMemory& memory, int c
         const int t_row = 16 * row + 8 * tile + lane % 4 * 2 + i % 2;
         const int t_column = 16 * column + lane / 4 + i / 2 * 8;
         *reinterpret_cast<__nv_bfloat16*>(memory.solve + swizzled<8>(t_row, t_column / 8) + t_column % 8 * 2) =
-            __float2bfloat16_rn(-t[tile][i] * memory.beta[t_column]);
+            __float2bfloat16_rn(-t[tile][i] * beta[i / 2]);
       }
   }
 }
@@ -187,10 +204,10 @@ __device__ __forceinline__ void decay_products(const float (&products)[32], cons
 }
 
 /// P from Q K^T. One warp's rows.
-__device__ __forceinline__ void make_within(const float (&products)[32], const MatricesMemory& memory, float scale,
-                                            int warp, int lane) {
-  decay_products(products, memory.decay, warp, lane, [&](int row, int column, float low, float high) {
-    *reinterpret_cast<std::uint32_t*>(memory.within + pair_offset(row, column)) = pack_bf16(scale * low, scale * high);
+__device__ __forceinline__ void make_within(const float (&products)[32], const float* decay, unsigned char* within,
+                                            float scale, int warp, int lane) {
+  decay_products(products, decay, warp, lane, [&](int row, int column, float low, float high) {
+    *reinterpret_cast<std::uint32_t*>(within + pair_offset(row, column)) = pack_bf16(scale * low, scale * high);
   });
 }
 
@@ -294,7 +311,7 @@ __global__ void __launch_bounds__(matrices_threads) matrices_kernel(const ScanAr
   float products[32];
   multiply_keys<key_dim>(products, memory.q, memory.k, warp, lane);
   matrix_barrier();  // every warp is through with Q
-  make_within(products, memory, arguments.scale, warp, lane);
+  make_within(products, memory.decay, memory.within, arguments.scale, warp, lane);
   if constexpr (delta) {
     multiply_keys<key_dim>(products, memory.k, memory.k, warp, lane);
     begin_solve(products, memory, warp, lane);

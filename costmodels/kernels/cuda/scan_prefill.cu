@@ -11,14 +11,20 @@
 //            (whole C x C tiles; the kernels skip the 16 x 16 blocks above the diagonal)
 // Bytes      2 (2 d_k + 2 d_v) a token and head: q, k, v and o once. 8 x 2048 tokens, 16 heads of 128: 268 MB
 // Floor      62 us at 4.3 TB/s for that shape; its 45 GFLOP take 57 us at 790 TFLOP/s, so memory binds if they overlap
-// Plan       1. matrices_kernel, a block a chunk: T and P (lower 16 x 16 blocks) and the decays, kept in the workspace
-//            2. states_kernel, a block a (sequence, head, columns of the state): walks the chunks, the state in
-//               registers. Columns of the state do not meet each other, so warps share inputs and nothing else.
-//            T and P cost 4 x 5 KiB a chunk and head of traffic beside the 64 KiB of q, k, v and o; K and Q are read
-//            twice
-// Tile       states: K + Q + V + P + T + gates = 16 + 16 + 16 + 8 + 8 + 0.5 KiB a stage at 128 columns, 3 stages:
-//            193.5 of 227 KiB; at 64 columns two blocks of 2 stages, 2 x 113 KiB; a warp's 16 x 128 of the state are 64
-//            registers, its 16 x 64 of o and of r 32 each
+// Plan       Hopper, heads enough: one launch, a block a (sequence, head). Two warpgroups hold the state [d_k, 64
+// columns
+//            each] as wgmma accumulators, transposed, so that a product's accumulators are the next one's left operand;
+//            a third makes T of the next chunk (a chain of small dependent steps, the longest of all: hence P falls to
+//            the state's warpgroups, in turns); bulk copies bring the chunk after that. Only q, k, v and o meet memory
+//            Hopper, few heads: a launch for all chunks' T and P, a launch that walks the chunks with 64 columns a
+//            block Elsewhere: the same two launches with mma.sync and cp.async, a warp owning 16 columns
+// Tile       fused: 3 stages of K + Q + V (16 KiB each), 2 records of T + P + gates (17 KiB), 19.5 KiB of A and the
+//            inverses: 197.5 of 227 KiB; 208 registers a state thread: 64 of state, 32 of its bf16 copy, 32 each of o
+//            and r, 16 of left operands. Walk: 3 stages of K + Q + V/2 + record = 57 KiB
+// Reached    H200 at 4.3 TB/s copied, CUDA 13.0, 2026-11-25, in a graph: 8 x 2048 tokens, 16 heads of 128: scalar gate
+//            76.7 us (81% of floor), gated delta 116.8 us (53%); 32 x 2048: 282 us (88%) and 458 us (54%);
+//            1 x 65536: 1331 us and 1708 us: 1024 chunks one after another, 32 blocks
+// Tried      in NOTES.md, with what each step brought
 #include <string>
 
 #include "costmodels/errors.h"
@@ -58,11 +64,12 @@ struct Plan {
 };
 
 /// Wide tiles share q, k, P and T among more columns, narrow ones spread few sequences over more multiprocessors. One
-/// launch moves the fewest bytes, but its blocks also make their chunks' matrices: it pays where every multiprocessor
-/// has a block with all of a head's columns.
+/// launch moves the fewest bytes, but its blocks also make their chunks' matrices: it pays where the last wave of
+/// blocks, each with all of a head's columns, is full to three quarters on average.
 Plan plan_of(const ScanPrefillShape& shape) {
   const std::int64_t heads = static_cast<std::int64_t>(shape.batch) * shape.n_heads;
-  const std::int64_t filled = device_attribute(cudaDevAttrMultiProcessorCount) * 3 / 4;
+  const std::int64_t processors = device_attribute(cudaDevAttrMultiProcessorCount);
+  const std::int64_t waves = (heads + processors - 1) / processors;
   const bool is_hopper = compute_capability() == 90;
   if (!is_hopper && (shape.path == ScanPrefillPath::hopper || shape.path == ScanPrefillPath::hopper_fused))
     throw InputError(std::string("path = hopper cannot run on this device: ") + kernel_name +
@@ -72,7 +79,7 @@ Plan plan_of(const ScanPrefillShape& shape) {
     if (!is_hopper || shape.value_tile == 32)
       plan.path = ScanPrefillPath::ampere;
     else
-      plan.path = heads >= filled && !has_delta(shape.kind) ? ScanPrefillPath::hopper_fused : ScanPrefillPath::hopper;
+      plan.path = 4 * heads >= 3 * waves * processors ? ScanPrefillPath::hopper_fused : ScanPrefillPath::hopper;
   }
   const int narrowest = plan.path == ScanPrefillPath::ampere ? 32 : 64;
   if (plan.value_tile != 0) {
@@ -83,7 +90,8 @@ Plan plan_of(const ScanPrefillShape& shape) {
   }
   plan.value_tile = shape.value_dim;
   if (plan.path == ScanPrefillPath::hopper_fused) return plan;
-  while (plan.value_tile > narrowest && heads * shape.value_dim / plan.value_tile < filled) plan.value_tile /= 2;
+  while (plan.value_tile > narrowest && heads * shape.value_dim / plan.value_tile < processors * 3 / 4)
+    plan.value_tile /= 2;
   return plan;
 }
 
