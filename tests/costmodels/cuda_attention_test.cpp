@@ -2,19 +2,18 @@
 #include <cuda_runtime_api.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdint>
 #include <limits>
 #include <random>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "costmodels/errors.h"
 #include "costmodels/kernels/cuda/decode_attention.h"
-#include "costmodels/kernels/cuda/decode_splits.h"
 #include "costmodels/kernels/cuda/key_tiles.h"
 #include "costmodels/kernels/cuda/prefill_attention.h"
 
@@ -130,7 +129,7 @@ void expect_close(const Problem& problem, const std::vector<Bf16>& output, const
                   std::mt19937_64& generator) {
   const int n_rows = problem.batch * problem.n_queries * problem.n_heads;
   const double products = static_cast<double>(n_rows) * problem.n_keys * problem.head_dim;
-  const int n_checked = products < 2e7 ? n_rows : 200;
+  const int n_checked = products < 2e7 ? n_rows : std::min(n_rows, 200);
   double error = 0;
   double norm = 0;
   for (int i = 0; i < n_checked; ++i) {
@@ -229,12 +228,12 @@ std::string describe(int head_dim, int n_heads, int n_kv_heads, int length) {
          std::to_string(n_kv_heads) + ", length " + std::to_string(length);
 }
 
-constexpr std::pair<int, int> head_counts[] = {{3, 3}, {6, 2}, {5, 1}};  // MHA, GQA, MQA
+constexpr std::pair<int, int> head_counts[] = {{3, 3}, {8, 2}, {5, 1}};  // MHA; GQA, heads in pairs; MQA
 
 TEST_F(CudaAttention, PrefillMatchesDoublePrecisionAtLengthsThatDivideNoTile) {
   for (const int head_dim : {64, 128, 256})
     for (const auto& [n_heads, n_kv_heads] : head_counts)
-      for (const int length : {1, 7, 64, 65, 129, 200, 333, 700})
+      for (const int length : {1, 65, 129, 200, 700})
         for (const bool causal : {true, false})
           for (const PrefillPath path : paths(head_dim)) {
             const PrefillAttentionShape shape{.batch = 2,
@@ -266,12 +265,12 @@ TEST_F(CudaAttention, PrefillSeesTheWindowAndTheSinksAndNothingElse) {
       }
 }
 
-TEST_F(CudaAttention, PrefillOfManyBlocksMatchesOnRowsDrawnAtRandom) {
+TEST_F(CudaAttention, PrefillOfMoreItemsThanMultiprocessorsMatchesOnRowsDrawnAtRandom) {
   for (const int head_dim : {64, 128, 256})
-    for (const int length : {2048, 4001})
+    for (const int n_heads : {9, 12})
       for (const PrefillPath path : paths(head_dim))
-        check({.batch = 2, .length = length, .n_heads = 12, .n_kv_heads = 4, .head_dim = head_dim}, path,
-              describe(head_dim, 12, 4, length) + (path == PrefillPath::hopper ? ", hopper" : ", ampere"));
+        check({.batch = 1, .length = 4001, .n_heads = n_heads, .n_kv_heads = 3, .head_dim = head_dim}, path,
+              describe(head_dim, n_heads, 3, 4001) + (path == PrefillPath::hopper ? ", hopper" : ", ampere"));
 }
 
 TEST_F(CudaAttention, DecodeMatchesDoublePrecisionAtAnyNumberOfSplits) {
@@ -343,43 +342,6 @@ TEST(CudaAttentionShapes, AreRefusedWithTheFieldAndItsChoices) {
             "n_splits = 200 is out of range: decode attention: it must be 128 or less");
   EXPECT_EQ(error_of(PrefillAttentionShape{.length = 0}),
             "length = 0 is out of range: prefill attention: it must be at least 1");
-}
-
-TEST(CudaAttentionTiles, HoldEveryVisiblePairOnceAndCallFullTilesFull) {
-  constexpr int length = 300;
-  constexpr int block = 48;
-  constexpr int keys = 32;
-  for (const auto& [window, sinks] : {std::pair{0, 0}, {1, 0}, {40, 5}, {64, 32}, {100, 90}, {500, 3}})
-    for (const bool causal : {true, false}) {
-      if (!causal && window > 0) continue;
-      const Visibility visibility{length, causal, window, sinks};
-      for (int first = 0; first < length; first += block) {
-        const KeyTiles tiles = key_tiles(visibility, first, block, keys);
-        std::set<int> visited;
-        for (int step = 0; step < tiles.count(); ++step) visited.insert(tiles.at(step));
-        EXPECT_EQ(static_cast<int>(visited.size()), tiles.count());
-        for (int tile = 0; tile * keys < length; ++tile) {
-          int n_visible = 0;
-          for (int query = first; query < first + block; ++query)
-            for (int key = tile * keys; key < (tile + 1) * keys; ++key)
-              n_visible += query < length && visibility.sees(query, key);
-          EXPECT_TRUE(n_visible == 0 || visited.contains(tile)) << "window " << window << ", tile " << tile;
-          if (first + block > length) continue;
-          EXPECT_EQ(partly_hidden(visibility, first, block, tile * keys, keys), n_visible < block * keys)
-              << "window " << window << ", sinks " << sinks << ", first query " << first << ", tile " << tile;
-        }
-      }
-    }
-}
-
-TEST(DecodeSplits, FillTheDeviceAndNeverOutnumberTheTiles) {
-  EXPECT_EQ(decode_splits({.n_groups = 128, .n_tiles = 64, .n_slots = 264}), 2);  // 256 blocks of 264 slots
-  EXPECT_EQ(decode_splits({.n_groups = 264, .n_tiles = 64, .n_slots = 264}), 1);  // nothing to gain
-  EXPECT_EQ(decode_splits({.n_groups = 1, .n_tiles = 1, .n_slots = 264}), 1);
-  EXPECT_GE(decode_splits({.n_groups = 8, .n_tiles = 1024, .n_slots = 264}), 24);  // 8 blocks would leave it idle
-  for (int n_tiles = 1; n_tiles < 300; n_tiles += 7)
-    for (int n_groups = 1; n_groups < 600; n_groups += 13)
-      EXPECT_LE(decode_splits({.n_groups = n_groups, .n_tiles = n_tiles, .n_slots = 264}), n_tiles);
 }
 
 }  // namespace

@@ -39,13 +39,33 @@ constexpr KeyTiles key_tiles(const Visibility& visibility, int first_query, int 
   return tiles;
 }
 
-/// Whether some of the pairs of these queries with the tile's keys are hidden.
-constexpr bool partly_hidden(const Visibility& visibility, int first_query, int n_queries, int first_key, int n_keys) {
-  const int end_key = first_key + n_keys;
-  const int past_sinks = first_key > visibility.sinks ? first_key : visibility.sinks;
-  return end_key > visibility.length || (visibility.causal && end_key - 1 > first_query) ||
-         (visibility.window > 0 && past_sinks < end_key &&
-          past_sinks <= first_query + n_queries - 1 - visibility.window);
+/// How many of the block's tiles, from the first on, some of its queries (here the `n_queries` from `first_query`) see
+/// nothing of because they come later: all of them where the queries are past the sequence.
+constexpr int leading_hidden(const Visibility& visibility, const KeyTiles& tiles, int first_query, int n_queries,
+                             int tile_keys) {
+  if (first_query >= visibility.length) return tiles.count();
+  return tiles.end - key_tiles(visibility, first_query, n_queries, tile_keys).end;
+}
+
+/// Steps [begin, end) through a block's tiles whose tiles these queries see whole. Outside of it pairs may be hidden; a
+/// tile of sinks counts as such.
+struct ClearSteps {
+  int begin = 0;
+  int end = 0;
+
+  constexpr bool contains(int step) const { return step >= begin && step < end; }
+};
+
+constexpr ClearSteps clear_steps(const Visibility& visibility, const KeyTiles& tiles, int first_query, int n_queries,
+                                 int tile_keys) {
+  const int whole_keys = visibility.causal && first_query < visibility.length ? first_query + 1 : visibility.length;
+  const int end_tile = whole_keys / tile_keys;
+  const int first_key = visibility.window == 0 ? 0 : first_query + n_queries - visibility.window;
+  const int begin_tile = first_key <= 0 ? 0 : (first_key + tile_keys - 1) / tile_keys;
+  ClearSteps steps;
+  steps.begin = tiles.end - end_tile;
+  steps.end = tiles.end - (begin_tile > tiles.begin ? begin_tile : tiles.begin);
+  return steps;
 }
 
 }  // namespace archfront::cuda

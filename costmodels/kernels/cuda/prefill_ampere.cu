@@ -142,6 +142,7 @@ __global__ void __launch_bounds__(n_threads) prefill_kernel(const PrefillArgumen
   const int first_query = block * T::queries;
   const int warp_row = static_cast<int>(threadIdx.x / 32) * 16 * T::row_tiles;
   const KeyTiles tiles = key_tiles(visibility, first_query, T::queries, T::keys);
+  const ClearSteps clear = clear_steps(visibility, tiles, first_query + warp_row, 16 * T::row_tiles, T::keys);
 
   RowSoftmax rows[T::row_tiles];
   float output[T::row_tiles][head_dim / 2] = {};
@@ -162,7 +163,7 @@ __global__ void __launch_bounds__(n_threads) prefill_kernel(const PrefillArgumen
       copy_rows<T::chunks, T::keys>(k_tile, k, kv_stride, tiles.at(step + 1) * T::keys, length);
       close_copy_group();
     }
-    const bool hidden = partly_hidden(visibility, first_query + warp_row, 16 * T::row_tiles, first_key, T::keys);
+    const bool hidden = !clear.contains(step);
 #pragma unroll
     for (int r = 0; r < T::row_tiles; ++r) {
       if (hidden)

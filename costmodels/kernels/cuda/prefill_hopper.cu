@@ -1,57 +1,60 @@
 // Prefill attention, grouped queries, bf16, on Hopper (sm_90a: wgmma, bulk tensor copies, warp specialisation).
 // Shapes     q, o [batch, length, n_heads, head_dim];  k, v [batch, length, n_kv_heads, head_dim]
-// FLOPs      4 batch n_heads head_dim pairs, pairs = length (length + 1) / 2 causal (QK^T and PV; softmax not counted)
+// FLOPs      4 batch n_heads head_dim pairs; pairs = length (length + 1) / 2 if causal (QK^T and PV, no softmax)
 // Bytes      4 batch length head_dim (n_heads + n_kv_heads)       (q, o, k and v once, 2 bytes each)
-// Intensity  n_heads / (n_heads + n_kv_heads) length / 2 FLOP/byte causal: 1600 at 32:8 and length 4096, matrix units
-// bind Floor      FLOPs / the wgmma rate (about 790 TFLOP/s in an 8192^3 product under the power limit), and beside it
-// the
-//            exponentials: 16 a clock and multiprocessor, a 128 x 128 tile takes 1024 clocks of them against 2048
+// Intensity  causal: n_heads / (n_heads + n_kv_heads) length / 2 FLOP/byte, 1600 at 32:8, length 4096: compute binds
+// Floor      FLOPs / the wgmma rate (about 790 TFLOP/s in an 8192^3 product under the power limit). Beside it the
+//            exponentials, 16 a clock and multiprocessor: a 128 x 128 tile takes 1024 clocks of them against 2048
 //            (head_dim 128) or 1024 (head_dim 64) of products, so they must overlap
-// Plan       a producer warpgroup keeps K and V tiles coming; each consumer warpgroup owns 64 query rows, starts QK^T
-// of
-//            the next tile and PV of the last one, and does the next tile's softmax while they run. The consumers take
-//            turns at issuing (named barriers), so that one's softmax runs under another's products
-// Schedule   blocks take (query block, head) items in a fixed order, heavy first; heads of a section, whose K and V
-// stay
-//            in the L2 together, come before the next section
-// Tile       head_dim 128: 128 queries (2 consumers) x 128 keys, 2 stages: (128 + 2 x 2 x 128) x 128 x 2 B = 160 KiB
-//            head_dim 64: 192 queries (3 consumers) x 128 keys, 2 stages: (192 + 2 x 2 x 128) x 64 x 2 B = 88 KiB
-// Registers  a consumer thread holds scores (64), probabilities (32) and output (head_dim / 2): 160 of 240, 128 of 160
-#include <cudaTypedefs.h>
-#include <cuda_bf16.h>
+// Plan       a producer warpgroup keeps K and V tiles coming. Each consumer warpgroup owns 64 query rows, starts QK^T
+//            of the next tile and PV of the last one, and does the next tile's softmax while they run. The consumers
+//            take turns at issuing (named barriers), so that one's softmax runs under another's products. Where heads
+//            come in pairs over a KV head, two blocks are a cluster, each copies half of every K and V tile to both
+// Schedule   persistent blocks take (query block, head) items in a fixed order (prefill_schedule.h). The next item's q
+//            and tiles load under the end of the last one, whose output leaves through shared memory by bulk copy
+// Tile       head_dim 128: 128 queries (2 consumers) x 128 keys, 2 stages: (2 + 4) x 128 x 128 x 2 B = 192 KiB
+//            head_dim 64: 192 queries (3 consumers) x 128 keys, 2 stages: (2 x 192 + 4 x 128) x 64 x 2 B = 112 KiB
+// Registers  a consumer thread holds scores (64), probabilities (32), output (head_dim / 2): 160 of 240, 128 of 160
 
 #include <algorithm>
-#include <stdexcept>
-#include <string>
+#include <cstdint>
 
+#include "costmodels/kernels/cuda/cluster.cuh"
 #include "costmodels/kernels/cuda/launch.h"
 #include "costmodels/kernels/cuda/prefill_paths.h"
+#include "costmodels/kernels/cuda/prefill_schedule.h"
 #include "costmodels/kernels/cuda/softmax_rows.cuh"
+#include "costmodels/kernels/cuda/tensor_map.h"
 #include "costmodels/kernels/cuda/tma.cuh"
 #include "costmodels/kernels/cuda/wgmma.cuh"
 
 namespace archfront::cuda {
 namespace hopper {  // named, since an unnamed one would be called unused where the code is compiled for sm_80
 
-constexpr int block_dims = 64;  // of 2 bytes: the 128-byte rows of the swizzle
+constexpr int block_dims = 64;     // of 2 bytes: the 128-byte rows of the swizzle
+constexpr int output_barrier = 4;  // named barriers: 1 to 3 are the consumers' turns, from here on their outputs
 
-template <int head_dim_>
+template <int head_dim_, int cluster_>
 struct Tile {
   static constexpr int head_dim = head_dim_;
+  static constexpr int cluster = cluster_;  // blocks that share K and V tiles, each with a query head of its own
   static constexpr int consumers = head_dim == 64 ? 3 : 2;
   static constexpr int queries = 64 * consumers;
   static constexpr int keys = 128;
   static constexpr int stages = 2;
+  static constexpr int q_stages = 2;
   static constexpr int threads = 128 * (1 + consumers);
   // 65536 registers over the block's threads, in steps of 8.
-  static constexpr int producer_registers = consumers == 3 ? 32 : 24;
-  static constexpr int consumer_registers = consumers == 3 ? 160 : 240;
+  static constexpr int producer_registers = consumers == 3 ? 32 : 40;
+  static constexpr int consumer_registers = consumers == 3 ? 160 : 232;
+  static constexpr int q_block_bytes = 64 * block_dims * 2;
   static constexpr int consumer_q_bytes = 64 * head_dim * 2;
   static constexpr int q_bytes = consumers * consumer_q_bytes;
   static constexpr int kv_bytes = keys * head_dim * 2;
   static constexpr int kv_block_bytes = keys * block_dims * 2;
-  static constexpr int barrier_bytes = 8 * (2 + 4 * stages);
-  static constexpr int shared_bytes = 1024 + q_bytes + 2 * stages * kv_bytes + barrier_bytes;
+  static constexpr int copied_keys = keys / cluster;  // of a tile, by each block of the cluster
+  static constexpr int barrier_bytes = 8 * (2 * q_stages + 4 * stages);
+  static constexpr int shared_bytes = 1024 + q_stages * q_bytes + 2 * stages * kv_bytes + barrier_bytes;
 };
 
 /// Addresses in shared memory.
@@ -59,16 +62,18 @@ template <class T>
 struct Shared {
   std::uint32_t base;
 
-  __device__ std::uint32_t q(int consumer) const { return base + consumer * T::consumer_q_bytes; }
-  __device__ std::uint32_t k(int stage) const { return base + T::q_bytes + stage * T::kv_bytes; }
+  __device__ std::uint32_t q(int stage, int consumer) const {
+    return base + stage * T::q_bytes + consumer * T::consumer_q_bytes;
+  }
+  __device__ std::uint32_t k(int stage) const { return base + T::q_stages * T::q_bytes + stage * T::kv_bytes; }
   __device__ std::uint32_t v(int stage) const { return k(T::stages + stage); }
   __device__ std::uint32_t barrier(int index) const { return k(2 * T::stages) + 8 * index; }
-  __device__ std::uint32_t q_full() const { return barrier(0); }
-  __device__ std::uint32_t q_empty() const { return barrier(1); }
-  __device__ std::uint32_t k_full(int stage) const { return barrier(2 + stage); }
-  __device__ std::uint32_t k_empty(int stage) const { return barrier(2 + T::stages + stage); }
-  __device__ std::uint32_t v_full(int stage) const { return barrier(2 + 2 * T::stages + stage); }
-  __device__ std::uint32_t v_empty(int stage) const { return barrier(2 + 3 * T::stages + stage); }
+  __device__ std::uint32_t k_full(int stage) const { return barrier(stage); }
+  __device__ std::uint32_t k_empty(int stage) const { return barrier(T::stages + stage); }
+  __device__ std::uint32_t v_full(int stage) const { return barrier(2 * T::stages + stage); }
+  __device__ std::uint32_t v_empty(int stage) const { return barrier(3 * T::stages + stage); }
+  __device__ std::uint32_t q_full(int stage) const { return barrier(4 * T::stages + stage); }
+  __device__ std::uint32_t q_empty(int stage) const { return barrier(4 * T::stages + T::q_stages + stage); }
 };
 
 /// A place in a ring of stages and the parity of its barriers' phase there.
@@ -84,67 +89,56 @@ struct Place {
   }
 };
 
-struct Schedule {
-  int n_items;
-  int n_query_blocks;
-  int n_pairs;        // of (sequence, head)
-  int section_pairs;  // whose keys and values fit in the L2 together
-};
-
-struct Item {
-  int first_query;
-  int head;
-  int sequence;
-};
-
-/// The block's item of this turn: there and back through the items in order, so that who took the heaviest of one turn
-/// takes the lightest of the next.
-__device__ __forceinline__ int item_index(int turn) {
-  const int n = static_cast<int>(gridDim.x);
-  const int block = static_cast<int>(blockIdx.x);
-  return turn * n + (turn % 2 == 0 ? block : n - 1 - block);
+template <class T>
+__device__ __forceinline__ int this_item(int turn) {
+  return item_index(turn, static_cast<int>(blockIdx.x) / T::cluster, static_cast<int>(gridDim.x) / T::cluster);
 }
 
+/// The block's own item of its cluster's turn: the schedule counts a cluster's heads as one.
 template <class T>
-__device__ __forceinline__ Item item_at(const Schedule& schedule, const PrefillArguments& a, int index) {
-  const int section_items = schedule.section_pairs * schedule.n_query_blocks;
-  const int section = index / section_items;
-  const int first_pair = section * schedule.section_pairs;
-  const int n_pairs = min(schedule.section_pairs, schedule.n_pairs - first_pair);
-  const int within = index - section * section_items;
-  const int pair = first_pair + within % n_pairs;
-  const int rank = within / n_pairs;
-  return {.first_query = (schedule.n_query_blocks - 1 - rank) * T::queries,
-          .head = pair % a.n_heads,
-          .sequence = pair / a.n_heads};
+__device__ __forceinline__ PrefillItem item_at(const PrefillSchedule& schedule, int turn) {
+  PrefillItem item = schedule.at(this_item<T>(turn));
+  if constexpr (T::cluster > 1) item.head = item.head * T::cluster + cluster_rank();
+  return item;
 }
 
 /// One thread: copies q of every item and the K and V tiles its queries see, as fast as the consumers free the places.
 template <class T>
 __device__ __forceinline__ void produce(const Shared<T>& shared, const CUtensorMap& q_map, const CUtensorMap& k_map,
-                                        const CUtensorMap& v_map, const PrefillArguments& a, const Schedule& schedule) {
+                                        const CUtensorMap& v_map, const PrefillArguments& a,
+                                        const PrefillSchedule& schedule) {
   Place<T::stages> place;
-  std::uint32_t q_parity = 0;
+  Place<T::q_stages> q_place;
   const auto copy_tile = [&](std::uint32_t tile, const CUtensorMap& map, std::uint32_t full, int head, int row,
                              int sequence) {
     arrive_expecting(full, T::kv_bytes);
 #pragma unroll
-    for (int block = 0; block < T::head_dim / block_dims; ++block)
-      copy_box(tile + block * T::kv_block_bytes, map, full, block * block_dims, head, row, sequence);
+    for (int block = 0; block < T::head_dim / block_dims; ++block) {
+      const std::uint32_t part = tile + block * T::kv_block_bytes;
+      if constexpr (T::cluster == 1) {
+        copy_box(part, map, full, block * block_dims, head, row, sequence);
+      } else {
+        const int skipped = cluster_rank() * T::copied_keys;
+        copy_box_to_blocks(part + skipped * block_dims * 2, map, full, block * block_dims, head, row + skipped,
+                           sequence, (1 << T::cluster) - 1);
+      }
+    }
   };
-  for (int turn = 0; item_index(turn) < schedule.n_items; ++turn) {
-    const Item item = item_at<T>(schedule, a, item_index(turn));
+  for (int turn = 0; this_item<T>(turn) < schedule.n_items(); ++turn) {
+    const PrefillItem item = item_at<T>(schedule, turn);
     const int kv_head = item.head / (a.n_heads / a.n_kv_heads);
     const KeyTiles tiles = key_tiles(a.visibility, item.first_query, T::queries, T::keys);
-    wait(shared.q_empty(), q_parity ^ 1u);
-    q_parity ^= 1u;
-    arrive_expecting(shared.q_full(), T::q_bytes);
+    const std::uint32_t q_full = shared.q_full(q_place.stage);
+    wait(shared.q_empty(q_place.stage), q_place.parity ^ 1u);
+    arrive_expecting(q_full, T::q_bytes);
 #pragma unroll
     for (int consumer = 0; consumer < T::consumers; ++consumer)
 #pragma unroll
       for (int block = 0; block < T::head_dim / block_dims; ++block)
-        copy_box(shared.q(consumer) + block * 64 * block_dims * 2, q_map, shared.q_full(), block * block_dims,
+        copy_box(shared.q(q_place.stage, consumer) + block * T::q_block_bytes, q_map, q_full, block * block_dims,
                  item.head, item.first_query + 64 * consumer, item.sequence);
+    q_place.advance();
+#pragma unroll 1  // the producer has few registers
     for (int step = 0; step < tiles.count(); ++step) {
       const int row = tiles.at(step) * T::keys;
       wait(shared.k_empty(place.stage), place.parity ^ 1u);
@@ -159,12 +153,15 @@ __device__ __forceinline__ void produce(const Shared<T>& shared, const CUtensorM
 /// Starts scores = Q K^T.
 template <class T>
 __device__ __forceinline__ void start_scores(float (&scores)[T::keys / 2], std::uint32_t q, std::uint32_t k) {
+  begin_products();
+  const std::uint64_t q_operand = swizzled_operand(q, 16);
+  const std::uint64_t k_operand = swizzled_operand(k, 16);
 #pragma unroll
   for (int step = 0; step < T::head_dim / 16; ++step) {
     const int block = step / 4;
     const int offset = step % 4 * 32;
-    multiply_shared(scores, swizzled_operand(q + block * 64 * block_dims * 2 + offset, 16),
-                    swizzled_operand(k + block * T::kv_block_bytes + offset, 16), step > 0);
+    multiply_shared(scores, operand_at(q_operand, block * T::q_block_bytes + offset),
+                    operand_at(k_operand, block * T::kv_block_bytes + offset), step > 0);
   }
   close_products();
 }
@@ -173,10 +170,11 @@ __device__ __forceinline__ void start_scores(float (&scores)[T::keys / 2], std::
 template <class T>
 __device__ __forceinline__ void start_values(float (&output)[T::head_dim / 2],
                                              const std::uint32_t (&probabilities)[T::keys / 4], std::uint32_t v) {
+  begin_products();
+  const std::uint64_t v_operand = swizzled_operand(v, T::kv_block_bytes);
 #pragma unroll
   for (int step = 0; step < T::keys / 16; ++step)
-    multiply_registers(output, probabilities + 4 * step,
-                       swizzled_operand(v + step * 16 * block_dims * 2, T::kv_block_bytes));
+    multiply_registers(output, probabilities + 4 * step, operand_at(v_operand, step * 16 * block_dims * 2));
   close_products();
 }
 
@@ -186,208 +184,225 @@ __device__ __forceinline__ void round_to_bf16(std::uint32_t (&rounded)[n], const
   for (int i = 0; i < n; ++i) rounded[i] = pack_bf16(values[2 * i], values[2 * i + 1]);
 }
 
+/// Writes the warpgroup's output to shared memory, laid out like q, and starts its copy to o.
 template <class T>
-__device__ __forceinline__ void store_rows(const PrefillArguments& a, const Item& item, int first_row,
-                                           const float (&output)[T::head_dim / 2], const float (&factor)[2]) {
-  const int lane = static_cast<int>(threadIdx.x % 32);
+__device__ __forceinline__ void start_output(const CUtensorMap& o_map, std::uint32_t tile, const PrefillItem& item,
+                                             int consumer, const float (&output)[T::head_dim / 2],
+                                             const float (&factor)[2]) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int row = static_cast<int>(threadIdx.x) % 128 / 32 * 16 + lane % 16;
 #pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    const int row = first_row + lane / 4 + 8 * half;
-    if (row >= a.visibility.length) continue;
-    const std::int64_t token = static_cast<std::int64_t>(item.sequence) * a.visibility.length + row;
-    auto* target = reinterpret_cast<std::uint32_t*>(static_cast<__nv_bfloat16*>(a.o) +
-                                                    (token * a.n_heads + item.head) * T::head_dim) +
-                   lane % 4;
+  for (int n = 0; n < T::head_dim / 16; ++n) {
+    std::uint32_t rounded[4];
 #pragma unroll
-    for (int n = 0; n < T::head_dim / 8; ++n)
-      target[4 * n] = pack_bf16(output[4 * n + 2 * half] * factor[half], output[4 * n + 2 * half + 1] * factor[half]);
+    for (int i = 0; i < 4; ++i)
+      rounded[i] = pack_bf16(output[8 * n + 2 * i] * factor[i % 2], output[8 * n + 2 * i + 1] * factor[i % 2]);
+    const int chunk = 2 * (n % 4) + lane / 16;
+    store_matrices(tile + n / 4 * T::q_block_bytes + row * 128 + (chunk ^ (row & 7)) * 16, rounded);
   }
+  publish_writes();
+  wait_named(output_barrier + consumer, 128);
+  if (threadIdx.x % 128 != 0) return;
+#pragma unroll
+  for (int block = 0; block < T::head_dim / block_dims; ++block)
+    store_box(o_map, tile + block * T::q_block_bytes, block * block_dims, item.head, item.first_query + 64 * consumer,
+              item.sequence);
+  close_stores();
 }
+
+/// What a consumer warpgroup keeps from tile to tile and from item to item.
+template <class T>
+struct Consumer {
+  const Shared<T>& shared;
+  int index;
+  Place<T::stages> k;
+  Place<T::stages> v;
+  Place<T::q_stages> q;
+
+  __device__ void wait_turn() const { wait_named(1 + index, 256); }
+  __device__ void pass_turn() const { arrive_named(1 + (index + 1) % T::consumers, 256); }
+  __device__ void release(std::uint32_t barrier) const {
+    const int lane = static_cast<int>(threadIdx.x % 32);
+    if constexpr (T::cluster == 1) {
+      if (lane == 0) arrive(barrier);
+    } else {
+      if (lane < T::cluster) arrive_in_block(barrier, lane);  // all of them copy to this block
+    }
+  }
+  __device__ void release_k() {
+    release(shared.k_empty(k.stage));
+    k.advance();
+  }
+  __device__ void release_v() {
+    release(shared.v_empty(v.stage));
+    v.advance();
+  }
+  /// The item before this one has left through its q's place: that place is free once it is read.
+  __device__ void release_last_q() const {
+    if (threadIdx.x % 128 != 0) return;
+    wait_stores_read();
+    arrive(shared.q_empty((q.stage + T::q_stages - 1) % T::q_stages));
+  }
+  /// A tile that none of the warpgroup's queries sees.
+  __device__ void skip_tile() {
+    wait(shared.k_full(k.stage), k.parity);
+    wait_turn();
+    pass_turn();
+    release_k();
+    wait(shared.v_full(v.stage), v.parity);
+    release_v();
+  }
+};
 
 /// One consumer warpgroup: its 64 rows of every item.
 template <class T>
-__device__ __forceinline__ void consume(const Shared<T>& shared, const PrefillArguments& a, const Schedule& schedule,
-                                        int consumer) {
-  const int warp = static_cast<int>(threadIdx.x) % 128 / 32;
-  const int lane = static_cast<int>(threadIdx.x) % 32;
-  const int lane_row = 16 * warp + lane / 4;
-  const int own_turn = 1 + consumer;
-  const int next_turn = 1 + (consumer + 1) % T::consumers;
-  if (consumer == T::consumers - 1) arrive_named(1, 256);
-  Place<T::stages> k_place;
-  Place<T::stages> v_place;
-  std::uint32_t q_parity = 0;
-  const auto release = [&](std::uint32_t barrier) {
-    if (lane == 0) arrive(barrier);
-  };
+__device__ __forceinline__ void consume(const Shared<T>& shared, const CUtensorMap& o_map, const PrefillArguments& a,
+                                        const PrefillSchedule& schedule, int index) {
+  const int lane_row = static_cast<int>(threadIdx.x) % 128 / 32 * 16 + static_cast<int>(threadIdx.x) % 32 / 4;
+  Consumer<T> consumer{shared, index, {}, {}, {}};
+  if (index == T::consumers - 1) consumer.pass_turn();
   float output[T::head_dim / 2];
   float scores[T::keys / 2];
   std::uint32_t probabilities[T::keys / 4];
-  for (int turn = 0; item_index(turn) < schedule.n_items; ++turn) {
-    const Item item = item_at<T>(schedule, a, item_index(turn));
+  for (int turn = 0; this_item<T>(turn) < schedule.n_items(); ++turn) {
+    const PrefillItem item = item_at<T>(schedule, turn);
     const KeyTiles tiles = key_tiles(a.visibility, item.first_query, T::queries, T::keys);
-    const int first_row = item.first_query + 64 * consumer;
-    const auto hide_if_needed = [&](int step) {
-      const int first_key = tiles.at(step) * T::keys;
-      if (partly_hidden(a.visibility, first_row, 64, first_key, T::keys))
-        hide(scores, a.visibility, first_row + lane_row, first_key);
-    };
+    const int first_row = item.first_query + 64 * index;
+    const int first_step = leading_hidden(a.visibility, tiles, first_row, 64, T::keys);
+    const ClearSteps clear = clear_steps(a.visibility, tiles, first_row, 64, T::keys);
+    const std::uint32_t q_tile = shared.q(consumer.q.stage, index);
+    wait(shared.q_full(consumer.q.stage), consumer.q.parity);
+    for (int step = 0; step < first_step; ++step) consumer.skip_tile();
+    if (first_step == tiles.count()) {
+      if (turn > 0) consumer.release_last_q();
+      consumer.q.advance();
+      continue;
+    }
+
     RowSoftmax rows;
     float rescale[2];
 #pragma unroll
     for (int i = 0; i < T::head_dim / 2; ++i) output[i] = 0.0f;
-
-    wait(shared.q_full(), q_parity);
-    q_parity ^= 1u;
-    wait(shared.k_full(k_place.stage), k_place.parity);
-    wait_named(own_turn, 256);
-    begin_products();
-    start_scores<T>(scores, shared.q(consumer), shared.k(k_place.stage));
-    arrive_named(next_turn, 256);
+    wait(shared.k_full(consumer.k.stage), consumer.k.parity);
+    consumer.wait_turn();
+    start_scores<T>(scores, q_tile, shared.k(consumer.k.stage));
+    consumer.pass_turn();
+    if (turn > 0) consumer.release_last_q();
     wait_products<0>();
     pin(scores);
-    release(shared.k_empty(k_place.stage));
-    k_place.advance();
-    hide_if_needed(0);
+    consumer.release_k();
+    if (!clear.contains(first_step)) hide(scores, a.visibility, first_row + lane_row, tiles.at(first_step) * T::keys);
     update(rows, scores, a.scale, rescale);
     round_to_bf16(probabilities, scores);
 
-    for (int step = 1; step < tiles.count(); ++step) {
-      wait(shared.k_full(k_place.stage), k_place.parity);
-      wait_named(own_turn, 256);
+    for (int step = first_step + 1; step < tiles.count(); ++step) {
+      wait(shared.k_full(consumer.k.stage), consumer.k.parity);
+      consumer.wait_turn();
       pin(output);
-      begin_products();
-      start_scores<T>(scores, shared.q(consumer), shared.k(k_place.stage));
-      wait(shared.v_full(v_place.stage), v_place.parity);
-      start_values<T>(output, probabilities, shared.v(v_place.stage));
-      arrive_named(next_turn, 256);
+      start_scores<T>(scores, q_tile, shared.k(consumer.k.stage));
+      wait(shared.v_full(consumer.v.stage), consumer.v.parity);
+      start_values<T>(output, probabilities, shared.v(consumer.v.stage));
+      consumer.pass_turn();
       wait_products<1>();
       pin(scores);
-      release(shared.k_empty(k_place.stage));
-      k_place.advance();
-      hide_if_needed(step);
+      consumer.release_k();
+      if (!clear.contains(step)) hide(scores, a.visibility, first_row + lane_row, tiles.at(step) * T::keys);
       update(rows, scores, a.scale, rescale);
       wait_products<0>();
       pin(output);
       pin(scores);
-      release(shared.v_empty(v_place.stage));
-      v_place.advance();
+      consumer.release_v();
       multiply_rows(output, rescale);
       round_to_bf16(probabilities, scores);
     }
-    release(shared.q_empty());
-    wait(shared.v_full(v_place.stage), v_place.parity);
+    wait(shared.v_full(consumer.v.stage), consumer.v.parity);
     pin(output);
-    begin_products();
-    start_values<T>(output, probabilities, shared.v(v_place.stage));
+    start_values<T>(output, probabilities, shared.v(consumer.v.stage));
     finish(rows, rescale);
     wait_products<0>();
     pin(output);
-    release(shared.v_empty(v_place.stage));
-    v_place.advance();
-    store_rows<T>(a, item, first_row + 16 * warp, output, rescale);
+    consumer.release_v();
+    start_output<T>(o_map, q_tile, item, index, output, rescale);
+    consumer.q.advance();
   }
+  if (threadIdx.x % 128 == 0) wait_stores();
 }
 
-template <int head_dim>
-__global__ void __launch_bounds__(Tile<head_dim>::threads, 1)
+template <class T>
+__global__ void __launch_bounds__(T::threads, 1)
     prefill_kernel(const __grid_constant__ CUtensorMap q_map, const __grid_constant__ CUtensorMap k_map,
-                   const __grid_constant__ CUtensorMap v_map, const __grid_constant__ PrefillArguments arguments,
-                   const __grid_constant__ Schedule schedule) {
+                   const __grid_constant__ CUtensorMap v_map, const __grid_constant__ CUtensorMap o_map,
+                   const __grid_constant__ PrefillArguments arguments,
+                   const __grid_constant__ PrefillSchedule schedule) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
-  using T = Tile<head_dim>;
   extern __shared__ unsigned char dynamic_shared[];
   const Shared<T> shared{(shared_address(dynamic_shared) + 1023u) / 1024u * 1024u};  // the swizzle's period
   if (threadIdx.x == 0) {
-    prefetch_map(q_map);
-    prefetch_map(k_map);
-    prefetch_map(v_map);
-    initialise_barrier(shared.q_full(), 1);
-    initialise_barrier(shared.q_empty(), 4 * T::consumers);
+    for (const CUtensorMap* map : {&q_map, &k_map, &v_map, &o_map}) prefetch_map(*map);
+    for (int stage = 0; stage < T::q_stages; ++stage) {
+      initialise_barrier(shared.q_full(stage), 1);
+      initialise_barrier(shared.q_empty(stage), T::consumers);
+    }
     for (int stage = 0; stage < T::stages; ++stage) {
       initialise_barrier(shared.k_full(stage), 1);
       initialise_barrier(shared.v_full(stage), 1);
-      initialise_barrier(shared.k_empty(stage), 4 * T::consumers);  // one arrival a consumer warp
-      initialise_barrier(shared.v_empty(stage), 4 * T::consumers);
+      initialise_barrier(shared.k_empty(stage), T::cluster * 4 * T::consumers);  // one arrival a consumer warp
+      initialise_barrier(shared.v_empty(stage), T::cluster * 4 * T::consumers);
     }
     publish_barriers();
   }
-  __syncthreads();
+  if constexpr (T::cluster == 1)
+    __syncthreads();
+  else
+    wait_cluster();
   const int warpgroup = __shfl_sync(0xffffffffu, static_cast<int>(threadIdx.x) / 128, 0);
   if (warpgroup == 0) {
     shrink_registers<T::producer_registers>();
     if (threadIdx.x == 0) produce<T>(shared, q_map, k_map, v_map, arguments, schedule);
   } else {
     grow_registers<T::consumer_registers>();
-    consume<T>(shared, arguments, schedule, warpgroup - 1);
+    consume<T>(shared, o_map, arguments, schedule, warpgroup - 1);
+  }
+  if constexpr (T::cluster > 1) {
+    __syncwarp();
+    wait_cluster();  // no block leaves while others may copy to it or arrive at its barriers
   }
 #endif
 }
 
-PFN_cuTensorMapEncodeTiled_v12000 tensor_map_encoder() {
-  static const auto encoder = [] {
-    void* function = nullptr;
-    cudaDriverEntryPointQueryResult found{};
-    require_success(
-        cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, 12000, cudaEnableDefault, &found),
-        "looking up cuTensorMapEncodeTiled");
-    if (found != cudaDriverEntryPointSuccess)
-      throw std::runtime_error("CUDA failed: the driver has no cuTensorMapEncodeTiled: it is older than 12.0");
-    return reinterpret_cast<PFN_cuTensorMapEncodeTiled_v12000>(function);
-  }();
-  return encoder;
-}
-
-/// A map of [batch, length, heads, head_dim] that copies boxes of `rows` tokens x 64 dims of one head.
-CUtensorMap tensor_map(const void* tensor, int batch, int length, int heads, int head_dim, int rows) {
-  CUtensorMap map{};
-  const cuuint64_t row_bytes = static_cast<cuuint64_t>(heads) * static_cast<cuuint64_t>(head_dim) * 2;
-  const cuuint64_t sizes[] = {static_cast<cuuint64_t>(head_dim), static_cast<cuuint64_t>(heads),
-                              static_cast<cuuint64_t>(length), static_cast<cuuint64_t>(batch)};
-  const cuuint64_t strides[] = {static_cast<cuuint64_t>(head_dim) * 2, row_bytes,
-                                row_bytes * static_cast<cuuint64_t>(length)};
-  const cuuint32_t box[] = {block_dims, 1, static_cast<cuuint32_t>(rows), 1};
-  const cuuint32_t element_strides[] = {1, 1, 1, 1};
-  const CUresult status =
-      tensor_map_encoder()(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 4, const_cast<void*>(tensor), sizes, strides, box,
-                           element_strides, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
-                           CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
-  if (status != CUDA_SUCCESS)
-    throw std::runtime_error("CUDA failed: making a tensor map: error " + std::to_string(static_cast<int>(status)));
-  return map;
-}
-
-template <int head_dim>
+template <int head_dim, int cluster>
 void launch(const PrefillArguments& a, cudaStream_t stream) {
-  using T = Tile<head_dim>;
+  using T = Tile<head_dim, cluster>;
   const int length = a.visibility.length;
-  Schedule schedule{};
-  schedule.n_query_blocks = (length + T::queries - 1) / T::queries;
-  schedule.n_pairs = a.batch * a.n_heads;
-  schedule.n_items = schedule.n_query_blocks * schedule.n_pairs;
-  const std::int64_t l2_bytes = device_attribute(cudaDevAttrL2CacheSize);
   const std::int64_t kv_head_bytes = std::int64_t{4} * length * head_dim;
-  const int group = a.n_heads / a.n_kv_heads;
-  const auto section_kv_heads = std::max<std::int64_t>(1, l2_bytes / 2 / kv_head_bytes);
-  schedule.section_pairs = static_cast<int>(std::min<std::int64_t>(schedule.n_pairs, section_kv_heads * group));
-  const int n_blocks = std::min(schedule.n_items, device_attribute(cudaDevAttrMultiProcessorCount));
-  require_success(
-      cudaFuncSetAttribute(prefill_kernel<head_dim>, cudaFuncAttributeMaxDynamicSharedMemorySize, T::shared_bytes),
-      "reserving shared memory for prefill attention");
-  prefill_kernel<head_dim><<<static_cast<unsigned>(n_blocks), T::threads, T::shared_bytes, stream>>>(
-      tensor_map(a.q, a.batch, length, a.n_heads, head_dim, 64),
-      tensor_map(a.k, a.batch, length, a.n_kv_heads, head_dim, T::keys),
-      tensor_map(a.v, a.batch, length, a.n_kv_heads, head_dim, T::keys), a, schedule);
-  require_success(cudaGetLastError(), "launching prefill attention");
+  const std::int64_t l2_kv_heads = device_attribute(cudaDevAttrL2CacheSize) / 2 / kv_head_bytes;
+  PrefillSchedule schedule;
+  schedule.n_query_blocks = (length + T::queries - 1) / T::queries;
+  schedule.block_queries = T::queries;
+  schedule.n_heads = a.n_heads / cluster;
+  schedule.n_pairs = a.batch * schedule.n_heads;
+  schedule.section_pairs = static_cast<int>(std::min<std::int64_t>(
+      schedule.n_pairs, std::max<std::int64_t>(1, l2_kv_heads) * (schedule.n_heads / a.n_kv_heads)));
+  const int n_clusters = std::min(schedule.n_items(), device_attribute(cudaDevAttrMultiProcessorCount) / cluster);
+  launch_kernel(prefill_kernel<T>,
+                {.grid = {static_cast<unsigned>(n_clusters * cluster), 1, 1},
+                 .n_threads = T::threads,
+                 .shared_bytes = T::shared_bytes,
+                 .cluster = cluster},
+                stream, "launching prefill attention", token_tensor_map(a.q, a.batch, length, a.n_heads, head_dim, 64),
+                token_tensor_map(a.k, a.batch, length, a.n_kv_heads, head_dim, T::copied_keys),
+                token_tensor_map(a.v, a.batch, length, a.n_kv_heads, head_dim, T::copied_keys),
+                token_tensor_map(a.o, a.batch, length, a.n_heads, head_dim, 64), a, schedule);
 }
 
 }  // namespace hopper
 
 void prefill_hopper(const PrefillArguments& arguments, int head_dim, cudaStream_t stream) {
+  const bool heads_in_pairs = arguments.n_heads / arguments.n_kv_heads % 2 == 0;
   if (head_dim == 64)
-    hopper::launch<64>(arguments, stream);
+    heads_in_pairs ? hopper::launch<64, 2>(arguments, stream) : hopper::launch<64, 1>(arguments, stream);
   else
-    hopper::launch<128>(arguments, stream);
+    heads_in_pairs ? hopper::launch<128, 2>(arguments, stream) : hopper::launch<128, 1>(arguments, stream);
 }
 
 }  // namespace archfront::cuda

@@ -54,19 +54,31 @@ __device__ __forceinline__ void multiply_rows(float (&values)[n], const float (&
   for (int i = 0; i < n; ++i) values[i] *= factor[(i / 2) % 2];
 }
 
-/// Scores of hidden pairs become -infinity. The lane's rows are queries `query` and `query + 8`.
+/// Scores of hidden pairs become -infinity. The lane's rows are queries `query` and `query + 8`. Bounds are taken
+/// relative to the lane's first key, so that each score costs one comparison with a constant.
 template <int n>
 __device__ __forceinline__ void hide(float (&scores)[n], const Visibility& visibility, int query, int first_key) {
   const int lane_key = first_key + 2 * static_cast<int>(threadIdx.x % 4);
 #pragma unroll
-  for (int i = 0; i < n; ++i)
-    if (!visibility.sees(query + 8 * ((i / 2) % 2), lane_key + 8 * (i / 4) + i % 2)) scores[i] = -INFINITY;
+  for (int row = 0; row < 2; ++row) {
+    const int last_key = visibility.causal ? min(query + 8 * row, visibility.length - 1) : visibility.length - 1;
+#pragma unroll
+    for (int i = 0; i < n / 2; ++i)
+      if (8 * (i / 2) + i % 2 > last_key - lane_key) scores[4 * (i / 2) + 2 * row + i % 2] = -INFINITY;
+    if (visibility.window == 0) continue;
+    const int begin = query + 8 * row - visibility.window + 1 - lane_key;
+    const int end_sinks = visibility.sinks - lane_key;
+#pragma unroll
+    for (int i = 0; i < n / 2; ++i)
+      if (8 * (i / 2) + i % 2 < begin && 8 * (i / 2) + i % 2 >= end_sinks)
+        scores[4 * (i / 2) + 2 * row + i % 2] = -INFINITY;
+  }
 }
 
 /// Factors that turn the summed output into the softmax's mean.
 __device__ __forceinline__ void finish(const RowSoftmax& rows, float (&factor)[2]) {
 #pragma unroll
-  for (int row = 0; row < 2; ++row) factor[row] = 1.0f / row_sum(rows.sum[row]);
+  for (int row = 0; row < 2; ++row) factor[row] = __fdividef(1.0f, row_sum(rows.sum[row]));
 }
 
 }  // namespace archfront::cuda

@@ -15,6 +15,11 @@ __device__ __forceinline__ std::uint64_t swizzled_operand(std::uint32_t shared, 
          static_cast<std::uint64_t>(1024 >> 4) << 32 | std::uint64_t{1} << 62;
 }
 
+/// The operand `bytes` further on in the same tile.
+__device__ __forceinline__ std::uint64_t operand_at(std::uint64_t operand, int bytes) {
+  return operand + static_cast<std::uint64_t>(bytes >> 4);
+}
+
 /// Before the first product that reads registers written otherwise.
 __device__ __forceinline__ void begin_products() { asm volatile("wgmma.fence.sync.aligned;\n" ::: "memory"); }
 __device__ __forceinline__ void close_products() { asm volatile("wgmma.commit_group.sync.aligned;\n" ::: "memory"); }
