@@ -12,6 +12,7 @@
 #include "costmodels/microbench/cpu_probes.h"
 #include "costmodels/microbench/cpu_system.h"
 #include "costmodels/microbench/cpu_timing.h"
+#include "costmodels/microbench/other_work.h"
 
 namespace archfront {
 namespace {
@@ -45,12 +46,13 @@ void bench_cpu(const BenchOptions& options) {
   if (options.quick) bench.effort = {.sample_seconds = 0.5e-3, .samples = 3, .attempts = 1, .budget_seconds = 0.05};
   cpu::set_gemm_threads(system.cores);
   Machine machine = describe(system, options);
+  cpu::OtherWork others;
   std::vector<TableDescription> measured;
   if (cpu::wanted(options, "ceilings")) cpu::measure_ceilings(bench, options, machine);
   write_machine(options.out, machine, measured);
   for (const cpu::TableJob& job : cpu::make_jobs(bench, options.quick)) {
     if (!cpu::wanted(options, job.description.file)) continue;
-    cpu::run_table(options, job);
+    cpu::run_table(options, job, [&others] { return others.share(); });
     measured.push_back(job.description);
     write_machine(options.out, machine, measured);
   }

@@ -6,7 +6,7 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
+#include <ctime>
 #include <functional>
 #include <string_view>
 #include <vector>
@@ -18,33 +18,41 @@ namespace archfront::cpu {
 
 namespace {
 
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
 /// One task a core, at the same time.
 void on_all_cores(const Workbench& bench, const std::function<void(int core)>& body) {
   oneapi::tbb::parallel_for(0, bench.system.cores, body, oneapi::tbb::static_partitioner());
 }
 
-/// Least seconds of a run: a ceiling is what the machine can do when nothing disturbs it. Runs until the three fastest
-/// agree, so that the least is no accident. Throws InputError naming `what` if they do not within the time allowed.
+/// Seconds of the process's threads together.
+double processor_seconds() { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; }
+
+/// Least seconds of a run on all cores: a ceiling is what the machine can do when nothing disturbs it. Counts only runs
+/// during which the process had its cores, and takes them until the three fastest agree, so that the least is no
+/// accident. Throws InputError naming `what` where that does not happen within the time allowed.
 double least_seconds(const Workbench& bench, std::string_view what, const Launch& run) {
-  using Clock = std::chrono::steady_clock;
-  const auto seconds_since = [](Clock::time_point start) {
-    return std::chrono::duration<double>(Clock::now() - start).count();
-  };
   constexpr double agreement = 0.03;
-  const double budget = 5 * bench.effort.budget_seconds;
+  constexpr double held = 0.9;
+  const double budget = 10 * bench.effort.budget_seconds;
   std::vector<double> seconds;
-  const auto begin = Clock::now();
+  const double begin = now();
   while (true) {
-    const auto start = Clock::now();
+    const double start = now();
+    const double processor_start = processor_seconds();
     run();
-    seconds.push_back(seconds_since(start));
-    if (static_cast<int>(seconds.size()) < 3 * bench.effort.samples) continue;
-    std::partial_sort(seconds.begin(), seconds.begin() + 3, seconds.end());
-    if (seconds[2] < (1 + agreement) * seconds[0] || bench.effort.attempts == 1) return seconds[0];
-    if (seconds_since(begin) > budget) {
+    const double taken = now() - start;
+    const bool undisturbed = processor_seconds() - processor_start > held * taken * bench.system.cores;
+    if (undisturbed || bench.effort.attempts == 1) seconds.push_back(taken);
+    const bool enough = static_cast<int>(seconds.size()) >= 3 * bench.effort.samples;
+    if (enough) {
+      std::partial_sort(seconds.begin(), seconds.begin() + 3, seconds.end());
+      if (seconds[2] < (1 + agreement) * seconds[0] || bench.effort.attempts == 1) return seconds[0];
+    }
+    if (now() - begin > budget && bench.effort.attempts > 1) {
       throw InputError(
-          fmt::format("machine too noisy: {}: the fastest repeats differ by {:.0f}%: stop other work and run it again",
-                      what, 100 * (seconds[2] / seconds[0] - 1)));
+          fmt::format("machine too noisy: {}: no three runs agree within {:.0f}%: stop other work and run it again",
+                      what, 100 * agreement));
     }
   }
 }

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "costmodels/errors.h"
@@ -52,24 +54,62 @@ Measurement measure(const Effort& effort, const Launch& launch) {
   return best;
 }
 
-void run_table(const BenchOptions& options, const TableJob& job) {
+namespace {
+
+[[noreturn]] void refuse(const std::string& what, double share, std::string_view how) {
+  throw InputError(
+      fmt::format("machine too noisy: {}: {} {:.0f}%: stop other work and run it again, what is measured is kept", what,
+                  how, 100 * share));
+}
+
+/// Points measured together, long enough for the system's clock ticks (10 ms) to tell who used the processor.
+constexpr double batch_seconds = 0.5;
+
+using Batch = std::vector<std::pair<std::vector<double>, Measurement>>;
+
+/// Measures points from `next` on until a batch is full, and leaves `next` behind them.
+Batch measure_batch(const BenchOptions& options, const TableJob& job, std::span<const std::vector<double>> points,
+                    std::size_t& next) {
+  Batch batch;
+  const double start = now();
+  for (; next < points.size() && now() - start < batch_seconds; ++next) {
+    const Measurement measurement = job.measure(points[next]);
+    if (measurement.spread > noise_limit && !options.quick) {
+      if (!batch.empty()) break;  // what is good is kept, and this point has another chance
+      refuse(fmt::format("{} at {}", job.description.file, fmt::join(points[next], ", ")), measurement.spread,
+             "repeats differ by");
+    }
+    batch.emplace_back(points[next], measurement);
+  }
+  return batch;
+}
+
+}  // namespace
+
+void run_table(const BenchOptions& options, const TableJob& job, const OthersShare& others) {
   TableWriter writer(options.out, job.description);
   if (writer.complete()) return;
-  const auto points = grid_points(job.description.axes);
-  BenchProgress progress{.table = job.description.file, .done = 0, .total = points.size(), .seconds = 0};
-  for (const std::vector<double>& point : points) {
-    const bool known = writer.find(point).has_value();
-    const Measurement measurement = known ? *writer.find(point) : job.measure(point);
-    if (!known && measurement.spread > noise_limit && !options.quick) {
-      throw InputError(
-          fmt::format("machine too noisy: {} at {}: repeats differ by {:.0f}%: stop other work and run it again, what "
-                      "is measured is kept",
-                      job.description.file, fmt::join(point, ", "), 100 * measurement.spread));
+  std::vector<std::vector<double>> points = grid_points(job.description.axes);
+  const std::size_t total = points.size();
+  std::erase_if(points, [&](const std::vector<double>& point) { return writer.find(point).has_value(); });
+  BenchProgress progress{.table = job.description.file, .done = total - points.size(), .total = total, .seconds = 0};
+  constexpr int attempts = 4;
+  for (std::size_t next = 0; next < points.size();) {
+    const std::size_t first = next;
+    Batch batch;
+    for (int attempt = 1;; ++attempt) {
+      others();
+      batch = measure_batch(options, job, points, next = first);
+      const double share = others();
+      if (share <= others_limit || options.quick) break;
+      if (attempt == attempts) refuse(job.description.file, share, "other work uses");
     }
-    if (!known) writer.add(point, measurement);
-    progress.seconds = measurement.seconds;
-    ++progress.done;
-    if (options.progress) options.progress(progress);
+    for (const auto& [point, measurement] : batch) {
+      writer.add(point, measurement);
+      progress.seconds = measurement.seconds;
+      ++progress.done;
+      if (options.progress) options.progress(progress);
+    }
   }
   writer.finish();
 }

@@ -41,10 +41,15 @@ struct TableJob {
   std::function<Measurement(std::span<const double> point)> measure;
 };
 
-/// Measures the points that the folder lacks. Throws InputError, keeping what was measured, for a point whose spread is
-/// still above `noise_limit` after every attempt; not if options.quick.
-void run_table(const BenchOptions& options, const TableJob& job);
+/// Share of the machine that others used since it was last asked; see OtherWork::share.
+using OthersShare = std::function<double()>;
+
+/// Measures the points that the folder lacks, and again those taken while others used more than `others_limit` of the
+/// machine. Throws InputError, keeping what was measured before, where they still do at the fourth attempt, and for a
+/// point whose spread stays above `noise_limit`; neither if options.quick.
+void run_table(const BenchOptions& options, const TableJob& job, const OthersShare& others);
 inline constexpr double noise_limit = 0.3;
+inline constexpr double others_limit = 0.1;
 
 /// Whether the options' filter keeps what is so named.
 bool wanted(const BenchOptions& options, std::string_view name);

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <chrono>
 #include <filesystem>
+#include <functional>
 #include <set>
 #include <string>
 #include <vector>
@@ -33,6 +34,17 @@ class Folder {
 const TableDescription table{
     .file = "t.csv", .kernel = "none", .filter = {}, .axes = {{"m", {1, 2}}, {"n", {8}}, {"k", {16}}}};
 
+double nobody() { return 0; }
+
+std::string error_of(const std::function<void()>& call) {
+  try {
+    call();
+  } catch (const InputError& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
 /// Busy for about `seconds`.
 void spin(double seconds) {
   const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
@@ -61,13 +73,7 @@ TEST(CpuTiming, ANoisyPointRefusesItsTableAndKeepsTheOthers) {
                       return Measurement{.seconds = 1, .spread = point[0] == 2 ? spread_at_two : 0};
                     }};
   };
-  std::string message;
-  try {
-    run_table(options, job(0.31));
-  } catch (const InputError& error) {
-    message = error.what();
-  }
-  EXPECT_EQ(message,
+  EXPECT_EQ(error_of([&] { run_table(options, job(0.31), nobody); }),
             "machine too noisy: t.csv at 2, 8, 16: repeats differ by 31%: stop other work and run it again, what is "
             "measured is kept");
   EXPECT_FALSE(std::filesystem::exists(folder.path() / "t.csv"));
@@ -78,15 +84,41 @@ TEST(CpuTiming, ANoisyPointRefusesItsTableAndKeepsTheOthers) {
     ++measured;
     return inner(point);
   };
-  run_table(options, resumed);
+  run_table(options, resumed, nobody);
   EXPECT_EQ(measured, 1u) << "the first point was measured before";
   EXPECT_TRUE(std::filesystem::exists(folder.path() / "t.csv"));
+}
+
+TEST(CpuTiming, PointsTakenBesideOtherWorkAreMeasuredAgain) {
+  const Folder folder;
+  const BenchOptions options{.out = folder.path(), .name = "", .filter = "", .quick = false, .progress = {}};
+  std::size_t measured = 0;
+  const TableJob job{table, [&](std::span<const double>) {
+                       ++measured;
+                       return Measurement{.seconds = measured <= 2 ? 9.0 : 1.0};
+                     }};
+  // Asked before and after each batch: the first batch is disturbed, the second is not.
+  std::vector<double> shares{0, 0.5, 0, 0};
+  std::size_t asked = 0;
+  run_table(options, job, [&] { return shares.at(asked++); });
+  EXPECT_EQ(measured, 4u);
+  EXPECT_EQ(TableWriter(folder.path(), table).find(std::vector<double>{1, 8, 16})->seconds, 1.0);
+}
+
+TEST(CpuTiming, OtherWorkThatNeverStopsRefusesTheTable) {
+  const Folder folder;
+  const BenchOptions options{.out = folder.path(), .name = "", .filter = "", .quick = false, .progress = {}};
+  const TableJob job{table, [](std::span<const double>) { return Measurement{.seconds = 1}; }};
+  EXPECT_EQ(
+      error_of([&] { run_table(options, job, [] { return 0.6; }); }),
+      "machine too noisy: t.csv: other work uses 60%: stop other work and run it again, what is measured is kept");
+  EXPECT_FALSE(std::filesystem::exists(folder.path() / "t.csv"));
 }
 
 TEST(CpuTiming, AQuickRunTakesWhatItGets) {
   const Folder folder;
   const BenchOptions options{.out = folder.path(), .name = "", .filter = "", .quick = true, .progress = {}};
-  run_table(options, {table, [](std::span<const double>) { return Measurement{.seconds = 1, .spread = 5}; }});
+  run_table(options, {table, [](std::span<const double>) { return Measurement{.seconds = 1, .spread = 5}; }}, nobody);
   EXPECT_TRUE(std::filesystem::exists(folder.path() / "t.csv"));
 }
 
