@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <tbb/global_control.h>
 #include <tbb/parallel_for.h>
 #include <tbb/task_arena.h>
 
@@ -42,7 +43,9 @@ void for_each_index(std::size_t count, int threads, const Work& work) {
     for (std::size_t i = 0; i < count; ++i) work(i);
     return;
   }
-  tbb::task_arena arena(threads > 0 ? threads : tbb::task_arena::automatic);
+  const int wanted = threads > 0 ? threads : tbb::this_task_arena::max_concurrency();
+  const tbb::global_control allowed(tbb::global_control::max_allowed_parallelism, static_cast<std::size_t>(wanted));
+  tbb::task_arena arena(wanted);
   arena.execute([&] { tbb::parallel_for(std::size_t{0}, count, work); });
 }
 
