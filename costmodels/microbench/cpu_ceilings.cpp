@@ -58,13 +58,13 @@ double least_seconds(const Workbench& bench, std::string_view what, const Launch
 }
 
 double flops_per_second(const Workbench& bench, std::string_view what, double (*probe)(std::size_t rounds)) {
-  constexpr std::size_t rounds = 200'000;  // about a millisecond
+  constexpr std::size_t rounds = 1'000'000;  // some milliseconds: long beside starting the threads
   const double flops = probe(1) * static_cast<double>(rounds) * bench.system.cores;
   return flops / least_seconds(bench, what, [&] { on_all_cores(bench, [&](int) { probe(rounds); }); });
 }
 
-/// Passes over a core's share that take about a millisecond at some 50 GB/s.
-int passes_over(double bytes) { return std::max(1, static_cast<int>(50e6 / bytes)); }
+/// Passes over a core's share that take some milliseconds, long beside starting the threads.
+int passes_over(double bytes) { return std::max(1, static_cast<int>(400e6 / bytes)); }
 
 }  // namespace
 
