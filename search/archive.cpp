@@ -14,8 +14,8 @@ std::vector<std::size_t> rows_by_index(const PointSet& points) {
   std::vector<std::size_t> rows(points.size());
   std::iota(rows.begin(), rows.end(), std::size_t{0});
   std::ranges::stable_sort(rows, {}, [&](std::size_t row) { return points.indices[row]; });
-  const auto twice = std::ranges::unique(rows, {}, [&](std::size_t row) { return points.indices[row]; });
-  rows.erase(twice.begin(), twice.end());
+  const auto same = [&](std::size_t a, std::size_t b) { return points.indices[a] == points.indices[b]; };
+  rows.erase(std::unique(rows.begin(), rows.end(), same), rows.end());
   return rows;
 }
 

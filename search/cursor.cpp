@@ -143,14 +143,16 @@ void Cursor::update_widths() {
 /// Over every vocabulary and any mix of the mixers there are; a little wider than what the listed patterns reach.
 void Cursor::update_range() {
   range_ = {};
-  const Fixed* fixed = &fixed_[digits_[d_model_axis] * lengths_[vocab_axis]];
-  const auto [smallest, largest] = std::minmax_element(
-      fixed, fixed + lengths_[vocab_axis], [](const Fixed& a, const Fixed& b) { return a.model < b.model; });
+  const auto first =
+      fixed_.begin() + static_cast<std::ptrdiff_t>(std::size_t{digits_[d_model_axis]} * lengths_[vocab_axis]);
+  const auto by_size = [](const Fixed& a, const Fixed& b) { return a.model < b.model; };
+  const std::int64_t smallest = std::min_element(first, first + lengths_[vocab_axis], by_size)->model;
+  const std::int64_t largest = std::max_element(first, first + lengths_[vocab_axis], by_size)->model;
   const auto include = [&](const Width& sized_by, std::int64_t least_mixer, std::int64_t most_mixer) {
     if (sized_by.rejection != Rejection::none) return;
-    const std::int64_t layer = smallest->layer + sized_by.feed_forward_parameters;
-    range_.least = std::min(range_.least, smallest->model + candidate_.n_layers * (layer + least_mixer));
-    range_.most = std::max(range_.most, largest->model + candidate_.n_layers * (layer + most_mixer));
+    const std::int64_t layer = first->layer + sized_by.feed_forward_parameters;
+    range_.least = std::min(range_.least, smallest + candidate_.n_layers * (layer + least_mixer));
+    range_.most = std::max(range_.most, largest + candidate_.n_layers * (layer + most_mixer));
   };
   std::int64_t least = exact_width_.mixer_parameters;
   std::int64_t most = least;

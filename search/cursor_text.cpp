@@ -41,7 +41,7 @@ std::string Cursor::explain(Rejection rejection) {
       const std::uint64_t own = index_;
       const std::uint64_t original = index_of(lengths_, canonical(digits_));
       move_to(original);
-      const std::string text = fmt::format("point {} is the same as point {}: {}", own, original, describe(candidate_));
+      std::string text = fmt::format("point {} is the same as point {}: {}", own, original, describe(candidate_));
       move_to(own);
       return text;
     }

@@ -202,8 +202,8 @@ std::vector<std::uint64_t> Evolution::offspring(std::uint64_t generation) {
 /// The population_size_ best, each index once.
 void Evolution::select(std::vector<Individual> candidates) {
   std::ranges::sort(candidates, {}, &Individual::index);
-  const auto twice = std::ranges::unique(candidates, {}, &Individual::index);
-  candidates.erase(twice.begin(), twice.end());
+  const auto same = [](const Individual& a, const Individual& b) { return a.index == b.index; };
+  candidates.erase(std::unique(candidates.begin(), candidates.end(), same), candidates.end());
   const std::vector<Standing> all = standings(candidates);
   std::vector<std::size_t> order(candidates.size());
   for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
@@ -246,8 +246,7 @@ bool Evolution::search_around_archive(std::uint64_t round) {
   for (const std::uint64_t index : fresh)
     for (const std::uint64_t neighbour : neighbours(index)) near.push_back(neighbour);
   std::ranges::sort(near);
-  const auto twice = std::ranges::unique(near);
-  near.erase(twice.begin(), twice.end());
+  near.erase(std::unique(near.begin(), near.end()), near.end());
   look_at(near, true);
   expanded_.insert(expanded_.end(), fresh.begin(), fresh.end());
   std::ranges::sort(expanded_);

@@ -40,6 +40,7 @@ const Objective& objective_named(std::string_view name, std::string_view where) 
   const auto found = std::ranges::find(objectives, name, &Objective::name);
   if (found != objectives.end()) return *found;
   std::vector<std::string_view> names;
+  names.reserve(objectives.size());
   for (const Objective& objective : objectives) names.push_back(objective.name);
   throw InputError(fmt::format("unknown objective '{}': {}: {}", name, where, suggestion(name, names)));
 }

@@ -34,8 +34,8 @@ void Sample::trim() {
   std::iota(rows.begin(), rows.end(), std::size_t{0});
   // The hash is a bijection: equal hashes are the same point added twice.
   std::ranges::sort(rows, {}, [&](std::size_t row) { return hash(points_.indices[row]); });
-  const auto twice = std::ranges::unique(rows, {}, [&](std::size_t row) { return points_.indices[row]; });
-  rows.erase(twice.begin(), twice.end());
+  const auto same = [&](std::size_t a, std::size_t b) { return points_.indices[a] == points_.indices[b]; };
+  rows.erase(std::unique(rows.begin(), rows.end(), same), rows.end());
   if (rows.size() >= capacity_) {
     rows.resize(capacity_);
     threshold_ = rows.empty() ? 0 : hash(points_.indices[rows.back()]);
