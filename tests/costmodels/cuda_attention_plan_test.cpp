@@ -74,7 +74,7 @@ TEST(PrefillSchedule, BlocksTakeEveryItemOnceAndShareTheWorkEvenly) {
 
 TEST(DecodeSplits, FillTheDeviceAndNeverOutnumberTheTiles) {
   const auto splits = [](int n_groups, int n_tiles) {
-    return decode_splits({.n_groups = n_groups, .n_tiles = n_tiles, .n_multiprocessors = 132});
+    return decode_splits({.n_groups = n_groups, .n_tiles = n_tiles, .n_heads = 4, .n_multiprocessors = 132});
   };
   EXPECT_EQ(splits(128, 64), 1);   // 128 blocks draw the full bandwidth
   EXPECT_EQ(splits(64, 64), 2);    // 64 do not

@@ -52,21 +52,47 @@ struct Stream {
   int tile;
   int end_tile;
 
+  // A copy instruction of the warp takes `rows` rows; its lane `row`, chunk `chunk`. Offsets repeat after 8 rows.
+  static constexpr int rows = 32 / T::chunks;
+  static constexpr int n_offsets = 8 / rows;
+  int row;
+  int chunk;
+  std::uint32_t offsets[n_offsets];
+
+  __device__ void start() {
+    const int lane = static_cast<int>(threadIdx.x % 32);
+    row = lane / T::chunks;
+    chunk = lane % T::chunks;
+#pragma unroll
+    for (int i = 0; i < n_offsets; ++i) offsets[i] = swizzled<T::chunks>(i * rows + row, chunk);
+  }
+
+  /// Starts the copy of the next tile's K and V and closes its group, empty where the stream has ended.
   __device__ void fetch(const Arguments& a, int stage) {
     if (tile < end_tile) {
       const std::uint32_t k_tile = ring + static_cast<std::uint32_t>(stage * T::stage_bytes);
       const std::uint32_t v_tile = k_tile + T::keys * T::row_bytes;
+      const int first = tile * T::keys;
+      if (first >= a.n_sinks && first + T::keys <= a.n_visible) {
+        std::int64_t offset = (first + row - a.n_sinks + a.window_begin) * row_stride + chunk * 8;
 #pragma unroll
-      for (int i = 0; i < T::keys * T::chunks / 32; ++i) {
-        const int index = i * 32 + static_cast<int>(threadIdx.x % 32);
-        const int row = index / T::chunks;
-        const int chunk = index % T::chunks;
-        const int visible = tile * T::keys + row;
-        const bool valid = visible < a.n_visible;
-        const int key = visible < a.n_sinks ? visible : visible - a.n_sinks + a.window_begin;
-        const std::int64_t offset = (valid ? key * row_stride : 0) + chunk * 8;
-        copy_async(k_tile + swizzled<T::chunks>(row, chunk), k + offset, valid);
-        copy_async(v_tile + swizzled<T::chunks>(row, chunk), v + offset, valid);
+        for (int i = 0; i < T::keys / rows; ++i) {
+          const std::uint32_t place = offsets[i % n_offsets] + i / n_offsets * 8 * T::row_bytes;
+          copy_async(k_tile + place, k + offset, true);
+          copy_async(v_tile + place, v + offset, true);
+          offset += rows * row_stride;
+        }
+      } else {
+#pragma unroll 1
+        for (int i = 0; i < T::keys / rows; ++i) {
+          const int visible = first + i * rows + row;
+          const bool valid = visible < a.n_visible;
+          const int key = visible < a.n_sinks ? visible : visible - a.n_sinks + a.window_begin;
+          const std::int64_t offset = (valid ? key * row_stride : 0) + chunk * 8;
+          const std::uint32_t place = swizzled<T::chunks>(i * rows + row, chunk);
+          copy_async(k_tile + place, k + offset, valid);
+          copy_async(v_tile + place, v + offset, valid);
+        }
       }
       tile += T::warps;
     }
@@ -136,12 +162,14 @@ __global__ void __launch_bounds__(T::warps * 32) decode_kernel(const Arguments a
   const int n_tiles = (a.n_visible + T::keys - 1) / T::keys;
   const std::int64_t cache = static_cast<std::int64_t>(block.sequence) * a.context * a.n_kv_heads + block.kv_head;
   const int begin_tile = static_cast<int>(static_cast<std::int64_t>(n_tiles) * block.split / a.n_splits);
-  Stream<T> stream{.k = a.k + cache * T::head_dim,
-                   .v = a.v + cache * T::head_dim,
-                   .row_stride = static_cast<std::int64_t>(a.n_kv_heads) * T::head_dim,
-                   .ring = shared_address(shared) + static_cast<std::uint32_t>(warp * T::ring_bytes),
-                   .tile = begin_tile + warp,
-                   .end_tile = static_cast<int>(static_cast<std::int64_t>(n_tiles) * (block.split + 1) / a.n_splits)};
+  Stream<T> stream;
+  stream.k = a.k + cache * T::head_dim;
+  stream.v = a.v + cache * T::head_dim;
+  stream.row_stride = static_cast<std::int64_t>(a.n_kv_heads) * T::head_dim;
+  stream.ring = shared_address(shared) + static_cast<std::uint32_t>(warp * T::ring_bytes);
+  stream.tile = begin_tile + warp;
+  stream.end_tile = static_cast<int>(static_cast<std::int64_t>(n_tiles) * (block.split + 1) / a.n_splits);
+  stream.start();
 #pragma unroll
   for (int stage = 0; stage < T::stages; ++stage) stream.fetch(a, stage);
 
@@ -210,6 +238,7 @@ Layout layout_of(const DecodeAttentionShape& shape) {
     const int tile_keys = layout.warps * (shape.head_dim == 64 ? 32 : 16);
     layout.n_splits = decode_splits({.n_groups = layout.n_groups,
                                      .n_tiles = (layout.n_visible + tile_keys - 1) / tile_keys,
+                                     .n_heads = std::min(tile_heads, shape.n_heads / shape.n_kv_heads),
                                      .n_multiprocessors = device_attribute(cudaDevAttrMultiProcessorCount)});
   }
   const auto n_parts = static_cast<std::size_t>(shape.batch) * static_cast<std::size_t>(shape.n_heads) *

@@ -14,7 +14,7 @@
 //            and tiles load under the end of the last one, whose output leaves through shared memory by bulk copy
 // Tile       head_dim 128: 128 queries (2 consumers) x 128 keys, 2 stages: (2 + 4) x 128 x 128 x 2 B = 192 KiB
 //            head_dim 64: 192 queries (3 consumers) x 128 keys, 2 stages: (2 x 192 + 4 x 128) x 64 x 2 B = 112 KiB
-// Registers  a consumer thread holds scores (64), probabilities (32), output (head_dim / 2): 160 of 240, 128 of 160
+// Registers  a consumer thread holds scores (64), probabilities (32), output (head_dim / 2): 160 of 232, 128 of 160
 
 #include <algorithm>
 #include <cstdint>
@@ -43,6 +43,8 @@ struct Tile {
   static constexpr int keys = 128;
   static constexpr int stages = 2;
   static constexpr int q_stages = 2;
+  // q in registers saves a third of the reads of shared memory in QK^T; at head_dim 64 there are too few registers.
+  static constexpr bool q_in_registers = head_dim == 128;
   static constexpr int threads = 128 * (1 + consumers);
   // 65536 registers over the block's threads, in steps of 8.
   static constexpr int producer_registers = consumers == 3 ? 32 : 40;
@@ -150,18 +152,40 @@ __device__ __forceinline__ void produce(const Shared<T>& shared, const CUtensorM
   }
 }
 
+/// A consumer warpgroup's q: in shared memory, and as fragments in registers where there is room for them.
+template <class T>
+struct Queries {
+  std::uint32_t tile;
+  std::uint32_t fragments[T::q_in_registers ? T::head_dim / 16 : 1][4];
+
+  __device__ __forceinline__ void load() {
+    if constexpr (!T::q_in_registers) return;
+    const int lane = static_cast<int>(threadIdx.x) % 32;
+    const int row = static_cast<int>(threadIdx.x) % 128 / 32 * 16 + lane % 16;
+#pragma unroll
+    for (int step = 0; step < T::head_dim / 16; ++step) {
+      const int chunk = 2 * (step % 4) + lane / 16;
+      load_matrices(fragments[T::q_in_registers ? step : 0],
+                    tile + step / 4 * T::q_block_bytes + row * 128 + (chunk ^ (row & 7)) * 16);
+    }
+  }
+};
+
 /// Starts scores = Q K^T.
 template <class T>
-__device__ __forceinline__ void start_scores(float (&scores)[T::keys / 2], std::uint32_t q, std::uint32_t k) {
+__device__ __forceinline__ void start_scores(float (&scores)[T::keys / 2], const Queries<T>& q, std::uint32_t k) {
   begin_products();
-  const std::uint64_t q_operand = swizzled_operand(q, 16);
+  const std::uint64_t q_operand = swizzled_operand(q.tile, 16);
   const std::uint64_t k_operand = swizzled_operand(k, 16);
 #pragma unroll
   for (int step = 0; step < T::head_dim / 16; ++step) {
     const int block = step / 4;
     const int offset = step % 4 * 32;
-    multiply_shared(scores, operand_at(q_operand, block * T::q_block_bytes + offset),
-                    operand_at(k_operand, block * T::kv_block_bytes + offset), step > 0);
+    const std::uint64_t k_step = operand_at(k_operand, block * T::kv_block_bytes + offset);
+    if constexpr (T::q_in_registers)
+      multiply_columns(scores, q.fragments[step], k_step, step > 0);
+    else
+      multiply_shared(scores, operand_at(q_operand, block * T::q_block_bytes + offset), k_step, step > 0);
   }
   close_products();
 }
@@ -270,7 +294,8 @@ __device__ __forceinline__ void consume(const Shared<T>& shared, const CUtensorM
     const int first_row = item.first_query + 64 * index;
     const int first_step = leading_hidden(a.visibility, tiles, first_row, 64, T::keys);
     const ClearSteps clear = clear_steps(a.visibility, tiles, first_row, 64, T::keys);
-    const std::uint32_t q_tile = shared.q(consumer.q.stage, index);
+    Queries<T> q;
+    q.tile = shared.q(consumer.q.stage, index);
     wait(shared.q_full(consumer.q.stage), consumer.q.parity);
     for (int step = 0; step < first_step; ++step) consumer.skip_tile();
     if (first_step == tiles.count()) {
@@ -279,13 +304,14 @@ __device__ __forceinline__ void consume(const Shared<T>& shared, const CUtensorM
       continue;
     }
 
+    q.load();
     RowSoftmax rows;
     float rescale[2];
 #pragma unroll
     for (int i = 0; i < T::head_dim / 2; ++i) output[i] = 0.0f;
     wait(shared.k_full(consumer.k.stage), consumer.k.parity);
     consumer.wait_turn();
-    start_scores<T>(scores, q_tile, shared.k(consumer.k.stage));
+    start_scores<T>(scores, q, shared.k(consumer.k.stage));
     consumer.pass_turn();
     if (turn > 0) consumer.release_last_q();
     wait_products<0>();
@@ -299,7 +325,7 @@ __device__ __forceinline__ void consume(const Shared<T>& shared, const CUtensorM
       wait(shared.k_full(consumer.k.stage), consumer.k.parity);
       consumer.wait_turn();
       pin(output);
-      start_scores<T>(scores, q_tile, shared.k(consumer.k.stage));
+      start_scores<T>(scores, q, shared.k(consumer.k.stage));
       wait(shared.v_full(consumer.v.stage), consumer.v.parity);
       start_values<T>(output, probabilities, shared.v(consumer.v.stage));
       consumer.pass_turn();
@@ -322,7 +348,7 @@ __device__ __forceinline__ void consume(const Shared<T>& shared, const CUtensorM
     wait_products<0>();
     pin(output);
     consumer.release_v();
-    start_output<T>(o_map, q_tile, item, index, output, rescale);
+    start_output<T>(o_map, q.tile, item, index, output, rescale);
     consumer.q.advance();
   }
   if (threadIdx.x % 128 == 0) wait_stores();
