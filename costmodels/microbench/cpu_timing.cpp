@@ -102,7 +102,7 @@ void run_table(const BenchOptions& options, const TableJob& job, const OthersSha
       batch = measure_batch(options, job, points, next = first);
       const double share = others();
       if (share <= others_limit || options.quick) break;
-      if (attempt == attempts) refuse(job.description.file, share, "other work uses");
+      if (attempt == attempts) refuse(job.description.file, share, "other work takes");
     }
     for (const auto& [point, measurement] : batch) {
       writer.add(point, measurement);

@@ -41,11 +41,11 @@ struct TableJob {
   std::function<Measurement(std::span<const double> point)> measure;
 };
 
-/// Share of the machine that others used since it was last asked; see OtherWork::share.
+/// Share of the processor time wanted that others had since it was last asked; see OtherWork::share.
 using OthersShare = std::function<double()>;
 
-/// Measures the points that the folder lacks, and again those taken while others used more than `others_limit` of the
-/// machine. Throws InputError, keeping what was measured before, where they still do at the fourth attempt, and for a
+/// Measures the points that the folder lacks, and again those taken while others had more than `others_limit` of the
+/// time. Throws InputError, keeping what was measured before, where they still do at the fourth attempt, and for a
 /// point whose spread stays above `noise_limit`; neither if options.quick.
 void run_table(const BenchOptions& options, const TableJob& job, const OthersShare& others);
 inline constexpr double noise_limit = 0.3;

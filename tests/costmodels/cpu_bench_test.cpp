@@ -111,7 +111,7 @@ TEST(CpuTiming, OtherWorkThatNeverStopsRefusesTheTable) {
   const TableJob job{table, [](std::span<const double>) { return Measurement{.seconds = 1}; }};
   EXPECT_EQ(
       error_of([&] { run_table(options, job, [] { return 0.6; }); }),
-      "machine too noisy: t.csv: other work uses 60%: stop other work and run it again, what is measured is kept");
+      "machine too noisy: t.csv: other work takes 60%: stop other work and run it again, what is measured is kept");
   EXPECT_FALSE(std::filesystem::exists(folder.path() / "t.csv"));
 }
 

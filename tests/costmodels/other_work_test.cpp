@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -11,44 +10,45 @@
 namespace archfront::cpu {
 namespace {
 
-class FakeStat {
+class FakeProc {
  public:
-  FakeStat() : root_(testing::TempDir() + "other_work_" + std::to_string(getpid())) {
-    std::filesystem::create_directories(root_ + "/proc");
+  FakeProc() : root_(testing::TempDir() + "other_work_" + std::to_string(getpid())) { stolen(0); }
+  FakeProc(const FakeProc&) = delete;
+  FakeProc& operator=(const FakeProc&) = delete;
+  ~FakeProc() { std::filesystem::remove_all(root_); }
+
+  void thread(const std::string& id, long ran_seconds, long waited_seconds) const {
+    write("/proc/self/task/" + id + "/schedstat",
+          std::to_string(ran_seconds) + "000000000 " + std::to_string(waited_seconds) + "000000000 7\n");
   }
-  FakeStat(const FakeStat&) = delete;
-  FakeStat& operator=(const FakeStat&) = delete;
-  ~FakeStat() { std::filesystem::remove_all(root_); }
-  /// Ticks of user and of stolen time since the machine started.
-  void write(long user, long stolen) const {
-    std::ofstream(root_ + "/proc/stat") << "cpu  " << user << " 0 0 1000 0 0 0 " << stolen << " 0 0\n";
-  }
+  void stolen(long ticks) const { write("/proc/stat", "cpu  5 0 0 1000 0 0 0 " + std::to_string(ticks) + " 0 0\n"); }
   const std::string& root() const { return root_; }
 
  private:
+  void write(const std::string& file, const std::string& text) const {
+    const std::filesystem::path path = root_ + file;
+    std::filesystem::create_directories(path.parent_path());
+    std::ofstream(path) << text;
+  }
   std::string root_;
 };
 
-TEST(OtherWork, CountsWhatOthersAndNeighboursTake) {
-  const FakeStat stat;
-  stat.write(1000, 0);
-  OtherWork others(stat.root());
-  EXPECT_EQ(others.share(), 0);
-  stat.write(1'000'000'000, 0);
-  EXPECT_EQ(others.share(), 1) << "a share of more than all cores is all of them";
-  stat.write(1'000'000'000, 1'000'000'000);
-  EXPECT_EQ(others.share(), 1) << "stolen time counts too";
+TEST(OtherWork, IsTheTimeThreadsWaitedForACore) {
+  const FakeProc proc;
+  proc.thread("1", 10, 1);
+  proc.thread("2", 10, 1);
+  OtherWork others(proc.root());
+  proc.thread("1", 13, 1);
+  proc.thread("2", 13, 3);
+  EXPECT_DOUBLE_EQ(others.share(), 0.25) << "six seconds run, two waited";
+  EXPECT_EQ(others.share(), 0) << "nothing since";
 }
 
-TEST(OtherWork, OwnWorkIsNotOthersWork) {
-  const FakeStat stat;
-  stat.write(0, 0);
-  OtherWork others(stat.root());
-  const auto start = std::chrono::steady_clock::now();
-  while (std::chrono::steady_clock::now() - start < std::chrono::milliseconds(100)) {
-  }
-  stat.write(1, 0);  // 10 ms, a tenth of what this process used in the meantime
-  EXPECT_EQ(others.share(), 0);
+TEST(OtherWork, NeighboursOfACloudMachineCount) {
+  const FakeProc proc;
+  OtherWork others(proc.root());
+  proc.stolen(1'000'000'000);
+  EXPECT_EQ(others.share(), 1);
 }
 
 TEST(OtherWork, ASystemThatDoesNotTellCountsAsQuiet) {
