@@ -10,6 +10,11 @@
 // Tile       16 keys a warp and stage (32 at head_dim 64), 3 stages, 4 warps:
 //            4 x 3 x 16 x 128 x 2 B x (K, V) = 96 KiB, two blocks in a multiprocessor's 227 KiB. In flight are at least
 //            two thirds of 2 x 96 KiB a multiprocessor, 17 MB in all; 4.8 TB/s x 1 us of latency needs 4.8 MB
+// Reached    32:8, head_dim 128: 4.31 TB/s at (16, 4k), 4.57 at (64, 8k), 4.15 at (1, 64k); 9.5 us at (1, 4k);
+//            32:2: 2.67 TB/s at (16, 4k) (2026-11-25, H200, CUDA 13.0)
+// Tried      merging splits inside a cluster (faster merge, but clusters spread unevenly over the multiprocessors:
+//            (1, 64k) 65 -> 97 us), overlapping launches ((16, 4k) 62 -> 74 us for the same reason), 2 stages (2 to 8%
+//            slower), 6 stages (no gain), 8 warps (7 to 15% faster at 16 heads a KV head, else no gain)
 #include <cuda_bf16.h>
 
 #include <algorithm>
