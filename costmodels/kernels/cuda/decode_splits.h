@@ -19,7 +19,7 @@ constexpr int max_decode_splits = 128;
 /// bound by latency, more share it. A merge costs 2 and the reading of the parts by one block: a split's part is
 /// n_heads rows of head_dim floats, n_heads / 64 of a tile's 64 keys of K and V in bf16.
 constexpr double decode_cost(const DecodeWork& work, int n_splits) {
-  const double tiles = (work.n_tiles + n_splits - 1) / n_splits;
+  const int tiles = (work.n_tiles + n_splits - 1) / n_splits;
   const double share = work.n_groups * static_cast<double>(n_splits) / (0.94 * work.n_multiprocessors);
   return tiles * std::max(1.0, share) + (n_splits == 1 ? 0.0 : 2.0 + n_splits * work.n_heads / 64.0);
 }
