@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <ranges>
 
 namespace archfront {
 namespace {
@@ -107,8 +106,8 @@ constexpr std::array<Pass, 10> unfused_adamw{{{"adamw_gradient_upcast", 2, 4},
 }  // namespace
 
 void append_backward(std::span<const CountedOperation> forward, Operations& operations) {
-  for (const CountedOperation& counted : std::views::reverse(forward)) {
-    std::visit([&](const auto& operation) { append_backward_of(counted, operation, operations); }, counted.operation);
+  for (auto counted = forward.rbegin(); counted != forward.rend(); ++counted) {
+    std::visit([&](const auto& operation) { append_backward_of(*counted, operation, operations); }, counted->operation);
   }
 }
 

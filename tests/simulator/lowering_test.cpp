@@ -65,7 +65,7 @@ TEST(Lowering, TrainingOfAWholeModelIsSixFlopsAParameterAndTokenPlusAttention) {
   const Architecture model = llama_1b();
   const Step step{.phase = Phase::train, .batch = 1, .context = 4096};
   // Norm weights take part in no product.
-  const auto in_products = static_cast<double>(parameters(model).total - 33 * 2048);
+  const auto in_products = static_cast<double>(parameters(model).total - std::int64_t{33} * 2048);
   const double attention = 16 * 3.5 * 4.0 * 32 * 64 * (4096.0 * 4097 / 2);
   EXPECT_NEAR(flops_of(lower(model, step)) / (6 * in_products * 4096 + attention), 1, 1e-12);
 }

@@ -36,7 +36,9 @@ TEST(Mixers, GatedDeltaNetOfThePaperIsSixSquaresOfTheWidth) {
   // Yang et al., arXiv:2412.06464: heads x key_dim = 0.75 d, values twice as wide. d = 2048, six heads of 256.
   const std::int64_t d = 2048;
   const GatedDeltaNet mixer{.n_heads = 6, .key_dim = 256, .value_dim = 512};
-  const std::int64_t small = 2 * d * 6 + 2 * 6 + 4 * (2 * 6 * 256 + 6 * 512) + 512;
+  const std::int64_t heads = 6;
+  const std::int64_t channels = 2 * heads * 256 + heads * 512;
+  const std::int64_t small = 2 * d * heads + 2 * heads + 4 * channels + 512;
   EXPECT_EQ(parameters(mixer, 2048), 6 * d * d + small);
 }
 
