@@ -50,6 +50,13 @@ std::vector<GridAxis> fitted(std::vector<GridAxis> axes, std::size_t available, 
   return axes;
 }
 
+/// Steps of two, as one level of memory follows another within a few.
+std::vector<double> doubling(double first, double last) {
+  std::vector<double> values;
+  for (double value = first; value <= last; value *= 2) values.push_back(value);
+  return values;
+}
+
 std::string own_kernel(std::string_view name) { return fmt::format("archfront {}, {}", name, instruction_set()); }
 
 double last_level(const Workbench& bench) { return bench.system.caches.back().bytes; }
@@ -147,7 +154,7 @@ TableJob decode_job(Workbench& bench, bool quick) {
       .axes = fitted({{"head_dim", {64, 128, 256}},
                       {"group", {1, 4, 8}},
                       {"batch_kv_heads", {1, 8, 32}},
-                      {"context", {128, 512, 2048, 8192, 32768}}},
+                      {"context", doubling(128, 32768)}},
                      bench.inputs.bytes(), quick, [](Point p) { return 2 * p[0] * p[2] * p[3] * sizeof(T); })};
   auto prepare = [&bench](Point p) -> Launch {
     const std::int64_t n_kv_heads = std::min<std::int64_t>(8, whole(p[2]));
@@ -196,7 +203,7 @@ Launch scan_launch(Workbench& bench, const Scan& shape) {
 template <class T>
 TableJob scan_job(Workbench& bench, ScanKind kind, bool decode, bool quick) {
   std::vector<GridAxis> axes{{"key_dim", {64, 128, 256}}, {"batch_heads", {1, 2, 8, 32}}};
-  if (decode) axes.back().values = {1, 2, 8, 32, 128, 512};
+  if (decode) axes.back().values = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512};
   if (!decode) axes.push_back({"length", {64, 256, 1024, 4096}});
   TableDescription table{.file = fmt::format("scan_{}_{}_{}.csv", decode ? "decode" : "prefill", to_string(kind),
                                              to_string(precision_of<T>)),
@@ -220,13 +227,11 @@ TableJob scan_job(Workbench& bench, ScanKind kind, bool decode, bool quick) {
 }
 
 TableJob elementwise_job(Workbench& bench, bool quick) {
-  TableDescription table{
-      .file = "elementwise.csv",
-      .kernel = own_kernel("elementwise product, f32"),
-      .filter = {.operation = OperationClass::elementwise},
-      .axes =
-          fitted({{"bytes", {3072, 12288, 49152, 196608, 786432, 3145728, 12582912, 50331648, 201326592, 805306368}}},
-                 3 * bench.results.bytes(), quick, [](Point p) { return p[0]; })};
+  TableDescription table{.file = "elementwise.csv",
+                         .kernel = own_kernel("elementwise product, f32"),
+                         .filter = {.operation = OperationClass::elementwise},
+                         .axes = fitted({{"bytes", doubling(3072, 805306368)}}, 3 * bench.results.bytes(), quick,
+                                        [](Point p) { return p[0]; })};
   auto prepare = [&bench](Point p) -> Launch {
     const std::size_t size = static_cast<std::size_t>(p[0]) / 12;
     const auto a = bench.inputs.cut<float>(0, size);
