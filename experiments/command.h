@@ -36,6 +36,9 @@ std::filesystem::path calibrations_folder();
 std::filesystem::path models_folder();
 std::filesystem::path laws_folder();
 
+/// The machine.json of a machine by name or folder, as it stands.
+std::string machine_json_of(const std::string& name_or_path);
+
 /// The options of one subcommand and its positional arguments.
 struct Options {
   std::string usage;  ///< "archfront estimate --model NAME --machine NAME [options]"

@@ -51,7 +51,7 @@ std::string models() {
 
 std::string mixers() {
   std::string text;
-  for (const std::string_view name : mixer_kinds()) text += fmt::format("{}\n", name);
+  for (const std::string_view name : mixer_kinds) text += fmt::format("{}\n", name);
   return text;
 }
 

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <fstream>
+#include <iterator>
 #include <sstream>
 #include <stdexcept>
 #include <vector>
@@ -45,6 +46,13 @@ std::filesystem::path calibrations_folder() {
 }
 std::filesystem::path models_folder() { return std::filesystem::path(ARCHFRONT_ROOT) / "experiments/models"; }
 std::filesystem::path laws_folder() { return std::filesystem::path(ARCHFRONT_ROOT) / "experiments/laws"; }
+
+std::string machine_json_of(const std::string& name_or_path) {
+  std::filesystem::path path = calibrations_folder() / name_or_path / "machine.json";
+  if (!std::filesystem::exists(path)) path = std::filesystem::path(name_or_path) / "machine.json";
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
 
 po::variables_map parse(const Options& options, std::span<const std::string> arguments, std::FILE* out) {
   const std::vector<std::string> given(arguments.begin(), arguments.end());

@@ -1,0 +1,123 @@
+#include "experiments/search_output.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+
+#include "experiments/text.h"
+#include "results/architecture_summary.h"
+
+namespace archfront {
+
+namespace {
+
+std::string show(const Objective& objective, double value) {
+  if (objective.unit == "bytes") return show_bytes(value);
+  if (objective.unit == "seconds") return show_seconds(value);
+  if (objective.unit == "FLOPs") return show_flops(value);
+  if (objective.name == "loss" || objective.name == "recall") return fmt::format("{:.3f}", value);
+  if (objective.unit == "dollars") return fmt::format("${:.3g}", value);
+  return show_count(value);
+}
+
+/// "16 layers of 2048: 4 x (3 gated_delta_net + softmax), heads 32/8 of 64, d_ff 8192"
+std::string describe(const Architecture& architecture) {
+  const ArchitectureSummary s = summarise(architecture);
+  std::string text = fmt::format("{} layers of {}: {}", s.n_layers, s.d_model, s.mixers);
+  if (!s.n_heads.empty()) text += fmt::format(", heads {}/{} of {}", s.n_heads, s.n_kv_heads, s.head_dim);
+  if (!s.window.empty()) text += fmt::format(", window {}", s.window);
+  if (!s.sparsity.empty()) text += fmt::format(", sparsity {}", s.sparsity);
+  return text + fmt::format(", d_ff {}", s.d_ff);
+}
+
+std::vector<std::string> header(const SweepConfig& config) {
+  std::vector<std::string> columns{"#"};
+  for (const Objective* objective : config.objectives) columns.emplace_back(objective->name);
+  for (const char* column : {"parameters", "architecture"}) columns.emplace_back(column);
+  return columns;
+}
+
+std::vector<std::string> row(const SweepConfig& config, const std::string& label, std::span<const double> values,
+                             const Assessment& assessment, const std::string& described) {
+  std::vector<std::string> cells{label};
+  for (std::size_t i = 0; i < values.size(); ++i) cells.push_back(show(*config.objectives[i], values[i]));
+  cells.push_back(show_count(static_cast<double>(assessment.parameters.total)));
+  cells.push_back(described);
+  return cells;
+}
+
+/// Ranks of at most `rows` points spread evenly over `n`.
+std::vector<std::size_t> spread(std::size_t n, std::size_t rows) {
+  std::vector<std::size_t> ranks;
+  const std::size_t shown = std::min(n, rows);
+  for (std::size_t i = 0; i < shown; ++i) ranks.push_back(shown == 1 ? 0 : i * (n - 1) / (shown - 1));
+  return ranks;
+}
+
+std::string frontier_table(const SweepConfig& config, const SweepResult& result, std::size_t rows) {
+  TextTable table(header(config));
+  for (const std::size_t rank : spread(result.frontier.size(), rows)) {
+    const FrontierPoint& p = result.frontier[rank];
+    table.add(row(config, std::to_string(rank + 1), p.point.values, p.assessment, describe(p.architecture)));
+  }
+  for (const Reference& r : result.references) table.add(row(config, r.name, r.values, r.assessment, ""));
+  return table.text();
+}
+
+std::string rejected_text(const SweepResult& result) {
+  std::string text;
+  for (const auto& [reason, rejection] : result.rejected)
+    text += fmt::format("  {:>12} {}: {}\n", rejection.count, reason, rejection.example);
+  return text.empty() ? "" : "rejected, with one of each:\n" + text + "\n";
+}
+
+/// The point that decodes fastest among those with a loss no higher than the first reference's.
+const FrontierPoint* fastest_at_no_loss(const SweepResult& result) {
+  const FrontierPoint* best = nullptr;
+  for (const FrontierPoint& p : result.frontier)
+    if (p.assessment.loss <= result.references.front().assessment.loss &&
+        (best == nullptr || p.assessment.decode_tokens_per_second > best->assessment.decode_tokens_per_second))
+      best = &p;
+  return best;
+}
+
+std::string answer(const SweepResult& result) {
+  if (result.references.empty()) return "";
+  const Reference& reference = result.references.front();
+  const FrontierPoint* best = fastest_at_no_loss(result);
+  if (best == nullptr)
+    return fmt::format("no point reaches the loss of {} ({:.3f})\n\n", reference.name, reference.assessment.loss);
+  const std::size_t rank = static_cast<std::size_t>(best - result.frontier.data()) + 1;
+  std::string text = fmt::format(
+      "at the loss of {} ({:.3f}) or better, point {} decodes fastest: {:.2f} times its tokens/s, recall {:.2f} for "
+      "{:.2f}\n",
+      reference.name, reference.assessment.loss, rank,
+      best->assessment.decode_tokens_per_second / reference.assessment.decode_tokens_per_second,
+      best->assessment.recall, reference.assessment.recall);
+  std::vector<std::string> order;
+  std::map<std::string, std::string> gains;
+  for (const Change& change : best->changes) {
+    if (!gains.contains(change.change)) order.push_back(change.change);
+    gains[change.change] += fmt::format("  {} x{:.3f}", change.objective, change.gain);
+  }
+  for (const std::string& change : order) text += fmt::format("  {:<40}{}\n", change, gains[change]);
+  return text + "\n";
+}
+
+}  // namespace
+
+std::string to_text(const SweepConfig& config, const SweepResult& result, std::size_t rows, const std::string& database,
+                    const std::string& report) {
+  const double rate = result.seconds > 0 ? static_cast<double>(result.evaluated) / result.seconds : 0;
+  std::string text = fmt::format("{} on {}: {} of {} candidates evaluated in {} ({}/s), {}, {} on the frontier\n\n",
+                                 result.name, result.machine, show_count(static_cast<double>(result.evaluated)),
+                                 show_count(static_cast<double>(result.visited)), show_seconds(result.seconds),
+                                 show_count(rate), result.exhaustive ? "every one" : "evolved", result.frontier.size());
+  text += frontier_table(config, result, rows) + "\n" + rejected_text(result) + answer(result);
+  if (!result.complete) text += "stopped by its time budget: --resume goes on\n";
+  if (!report.empty()) text += fmt::format("report    {}\n", report);
+  return text + fmt::format("database  {}\n", database);
+}
+
+}  // namespace archfront
