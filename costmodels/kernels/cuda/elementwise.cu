@@ -1,15 +1,14 @@
 // The small fused operations of a decoder, bf16 (sm_80 and later): norms, SwiGLU, embedding, AdamW.
 // Shapes     in elementwise.h, with each function's bytes
-// FLOPs      2 to 30 an element, under 5 a byte: memory binds everywhere (the ridge is about 180 at 790 TFLOP/s bf16
-// and
-//            15 for f32 arithmetic)
+// FLOPs      2 to 30 an element, under 5 a byte: memory binds, the ridge is about 15 for f32 arithmetic
 // Floor      bytes / bandwidth: add_rms_norm over 16384 x 2048 moves 268 MB, 62 us at 4.3 TB/s
-// Plan       every access is 16 bytes a lane, neighbouring lanes on neighbouring addresses; rows that need a sum stay
-// in
-//            registers between reading and writing, so nothing is read twice
-// Tile       32 to 64 bytes in flight a thread x 2048 threads = 64 to 128 KiB a multiprocessor, against the 18.6
-// B/clock x
-//            about 1000 clocks of latency = 19 KiB that keep the memory busy
+// Plan       every access is 16 bytes a lane (8 for AdamW's bf16), neighbouring lanes on neighbouring addresses; rows
+//            that need a sum stay in registers between reading and writing, so nothing is read twice
+// Tile       32 to 64 bytes in flight a thread x 2048 threads = 64 to 128 KiB a multiprocessor, against 18.6 B a clock
+//            x about 1000 clocks of latency = 19 KiB that keep the memory busy
+// Reached    H200, CUDA 13.0, 2026-11-25, share of a copy's 4.3 TB/s: add_rms_norm 95%, swiglu 99%, gated_rms_norm 94%,
+//            embedding_gather 86%, adamw 96%; 16 rows of 2048 take 1.8 us, a launch's gap in a graph
+// Tried      AdamW with 8 parameters a thread, f32 lanes 32 bytes apart: 3.35 instead of 4.14 TB/s
 #include <cmath>
 #include <string>
 

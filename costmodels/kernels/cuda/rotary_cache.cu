@@ -1,10 +1,11 @@
 // Rotary embedding of a fused projection, and its keys' and values' way into the cache (sm_80 and later).
 // Shapes     qkv [batch, length, n_heads + 2 n_kv_heads, head_dim] in; q and the rows of the cache out
+// FLOPs      3 an element of q and k: memory binds
 // Bytes      4 batch length (n_heads + 2 n_kv_heads) head_dim, every element read and written once; the table of
-// cosines
-//            and sines is read once a token and shared by its heads
+//            cosines and sines is read once a token and shared by its heads
 // Floor      bytes / bandwidth: 16384 tokens of 32 + 2 x 8 heads of 128 move 403 MB, 94 us at 4.3 TB/s
 // Plan       one block a (token, 128 pieces), a thread 8 pairs (i, i + head_dim / 2): two 16-byte reads, two writes
+// Reached    H200, CUDA 13.0, 2026-11-25: 100 us for that shape, 93% of the floor; 2.0 us at 16 tokens
 #include "costmodels/kernels/cuda/bf16x8.cuh"
 #include "costmodels/kernels/cuda/elementwise.h"
 #include "costmodels/kernels/cuda/elementwise_checks.h"

@@ -1,35 +1,32 @@
 // Chunked prefill of a linear recurrence, scalar gate and (gated) delta rule, bf16 (sm_80 and later).
-// Shapes     q, k [batch, length, n_heads, key_dim];  v, o [batch, length, n_heads, value_dim];  gates f32 a token and
-// head Source     Yang et al., arXiv:2412.06464, section 3.3. Within a chunk of C = 64 tokens, G the running sum of log
-// decays:
+// Shapes     q, k [batch, length, n_heads, key_dim];  v, o [batch, length, n_heads, value_dim];  gates f32
+// Source     Yang et al., arXiv:2412.06464, section 3.3. In a chunk of C = 64 tokens, G the running sum of log decays:
 //              T = (I + A)^-1 diag(beta),  A_ij = beta_i e^(G_i - G_j) k_i.k_j  (j < i)
 //              R = T (V - e^G K S)         P_ij = scale e^(G_i - G_j) q_i.k_j   (j <= i)
 //              O = scale e^G Q S + P R     S   <- e^(G_C) S + K^T e^(G_C - G) R
-//            Without a delta R = V. W = T K and U = T V are never formed: T meets (V - K S) instead, 2 C d_k FLOPs
-//            less.
-// FLOPs      a token and head: 6 d_k d_v + C (4 d_k + 4 d_v) + C^2 with a delta, 4 d_k d_v + C (2 d_k + 2 d_v) without
-//            (whole C x C tiles; the kernels skip the 16 x 16 blocks above the diagonal)
-// Bytes      2 (2 d_k + 2 d_v) a token and head: q, k, v and o once. 8 x 2048 tokens, 16 heads of 128: 268 MB
-// Floor      62 us at 4.3 TB/s for that shape; its 45 GFLOP take 57 us at 790 TFLOP/s, so memory binds if they overlap
-// Plan       Hopper, heads enough: one launch, a block a (sequence, head). Two warpgroups hold the state [d_k, 64
-// columns
-//            each] as wgmma accumulators, transposed, so that a product's accumulators are the next one's left operand;
-//            a third makes T of the next chunk (a chain of small dependent steps, the longest of all: hence P falls to
-//            the state's warpgroups, in turns); bulk copies bring the chunk after that. Only q, k, v and o meet memory
-//            Hopper, few heads: a launch for all chunks' T and P, a launch that walks the chunks with 64 columns a
-//            block Elsewhere: the same two launches with mma.sync and cp.async, a warp owning 16 columns
+//            Without a delta R = V. W = T K and U = T V are never formed: T meets (V - K S), 2 C d_k FLOPs less.
+// FLOPs      a token and head: 6 d_k d_v + C (4 d_k + 4 d_v) + C^2 with a delta, else 4 d_k d_v + C (2 d_k + 2 d_v)
+// Bytes      2 (2 d_k + 2 d_v) a token and head, q, k, v and o once: 268 MB at 8 x 2048 tokens, 16 heads of 128
+// Floor      62 us at 4.3 TB/s for that shape; its 45 GFLOP take 57 us at 790 TFLOP/s: memory binds if they overlap
+// Plan       Hopper, enough heads: one launch, a block a (sequence, head). Two warpgroups hold the state [d_k, 64
+//            columns each] as wgmma accumulators; a third makes T of the next chunk, a chain of small dependent steps
+//            and the longest of all, hence P falls to the state's warpgroups, in turns; bulk copies bring the chunk
+//            after that. Only q, k, v and o meet memory.
+//            Hopper, few heads: one launch for all chunks' T and P, one that walks the chunks, 64 columns a block.
+//            Elsewhere: the same two launches with mma.sync and cp.async, a warp owning 16 columns.
 // Tile       fused: 3 stages of K + Q + V (16 KiB each), 2 records of T + P + gates (17 KiB), 19.5 KiB of A and the
 //            inverses: 197.5 of 227 KiB; 208 registers a state thread: 64 of state, 32 of its bf16 copy, 32 each of o
-//            and r, 16 of left operands. Walk: 3 stages of K + Q + V/2 + record = 57 KiB
-// Reached    H200 at 4.3 TB/s copied, CUDA 13.0, 2026-11-25, in a graph: 8 x 2048 tokens, 16 heads of 128: scalar gate
-//            76.7 us (81% of floor), gated delta 116.8 us (53%); 32 x 2048: 282 us (88%) and 458 us (54%);
-//            1 x 65536: 1331 us and 1708 us: 1024 chunks one after another, 32 blocks
-// Tried      in NOTES.md, with what each step brought
+//            and r, 16 of left operands. Walk: 3 stages of K + Q + V / 2 + record = 57 KiB and 8 KiB of outputs
+// Reached    H200, CUDA 13.0, 2026-11-25, in a graph. 8 x 2048 tokens, 16 heads of 128: scalar gate 77 us (81% of the
+//            floor), gated delta 116 us (53%); 32 x 2048: 283 us (88%) and 453 us (55%); 1 x 65536: 1.23 and 1.63 ms,
+//            32 blocks of 1024 chunks one after another. By `archfront bench --device cuda --filter scan`
+// Tried      NOTES.md
 #include <string>
 
 #include "costmodels/errors.h"
 #include "costmodels/kernels/cuda/launch.h"
-#include "costmodels/kernels/cuda/scan_hopper.cuh"
+#include "costmodels/kernels/cuda/scan_hopper_fused.cuh"
+#include "costmodels/kernels/cuda/scan_hopper_walk.cuh"
 #include "costmodels/kernels/cuda/scan_matrices.cuh"
 #include "costmodels/kernels/cuda/scan_prefill.h"
 #include "costmodels/kernels/cuda/scan_states.cuh"
@@ -108,9 +105,15 @@ void launch_states(const ScanArguments& arguments, unsigned blocks, cudaStream_t
 }
 
 template <class T>
-void launch_hopper(const ScanMaps& maps, const ScanArguments& arguments, unsigned blocks, cudaStream_t stream) {
-  reserve(hopper_kernel<T>, T::bytes);
-  hopper_kernel<T><<<blocks, T::threads, T::bytes, stream>>>(maps, arguments);
+void launch_walk(const ScanMaps& maps, const ScanArguments& arguments, unsigned blocks, cudaStream_t stream) {
+  reserve(walk_kernel<T>, T::bytes);
+  walk_kernel<T><<<blocks, T::threads, T::bytes, stream>>>(maps, arguments);
+}
+
+template <class T>
+void launch_fused(const ScanMaps& maps, const ScanArguments& arguments, unsigned blocks, cudaStream_t stream) {
+  reserve(fused_kernel<T>, T::bytes);
+  fused_kernel<T><<<blocks, T::threads, T::bytes, stream>>>(maps, arguments);
 }
 
 template <int key_dim, bool delta>
@@ -142,14 +145,14 @@ void launch(const ScanPrefillShape& shape, const ScanArguments& arguments, cudaS
       hopper_matrices_kernel<key_dim, delta><<<matrices, matrices_threads, bytes, stream>>>(maps, arguments);
       require_success(cudaGetLastError(), "launching scan prefill");
       if (plan.value_tile == 128)
-        launch_hopper<HopperTile<key_dim, 128, delta, false>>(maps, arguments, blocks, stream);
+        launch_walk<WalkTile<key_dim, 128, delta>>(maps, arguments, blocks, stream);
       else
-        launch_hopper<HopperTile<key_dim, 64, delta, false>>(maps, arguments, blocks, stream);
+        launch_walk<WalkTile<key_dim, 64, delta>>(maps, arguments, blocks, stream);
     } else {
       if (plan.value_tile == 128)
-        launch_hopper<HopperTile<key_dim, 128, delta, true>>(maps, arguments, blocks, stream);
+        launch_fused<FusedTile<key_dim, 128, delta>>(maps, arguments, blocks, stream);
       else
-        launch_hopper<HopperTile<key_dim, 64, delta, true>>(maps, arguments, blocks, stream);
+        launch_fused<FusedTile<key_dim, 64, delta>>(maps, arguments, blocks, stream);
     }
   }
   require_success(cudaGetLastError(), "launching scan prefill");

@@ -5,8 +5,9 @@
 //            last, read again from the cache, 3 in 19
 // Floor      bytes / bandwidth: 16384 tokens of 6144 channels move 403 MB, 94 us at 4.3 TB/s
 // Plan       a thread owns 8 channels and a run of 16 tokens, the last width - 1 inputs in registers; four tokens are
-// read
-//            ahead of their use. Lanes of a head are neighbours, so its norm is a sum over lanes
+//            read ahead of their use. Lanes of a head are neighbours, so its norm is a sum over lanes
+// Reached    H200, CUDA 13.0, 2026-11-25: 109 us for that shape (86%), 130 us with 4096 normalized channels
+// Tried      exact division in SiLU: 146 us, arithmetic bound
 #include <string>
 
 #include "costmodels/kernels/cuda/bf16x8.cuh"
