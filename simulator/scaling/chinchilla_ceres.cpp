@@ -33,7 +33,8 @@ Minimum polish_with_ceres(const LogRuns& runs, const ChinchillaPoint& start, dou
         new ceres::AutoDiffCostFunction<LogLossResidual, 1, 5>(  // NOLINT(cppcoreguidelines-owning-memory):
                                                                  // Ceres owns it
             new LogLossResidual{runs.log_n[i], runs.log_tokens[i], runs.log_loss[i]}),
-        new ceres::HuberLoss(delta), minimum.at.data());
+        new ceres::HuberLoss(delta),  // NOLINT(cppcoreguidelines-owning-memory)
+        minimum.at.data());
   ceres::Solver::Options options;
   options.linear_solver_type = ceres::DENSE_NORMAL_CHOLESKY;
   options.max_num_iterations = 20;

@@ -238,8 +238,8 @@ FitResult fit_chinchilla(const RunTable& fitted, const RunTable& held_out, const
       result.draws.emplace_back(draw.begin(), draw.end());
     }
     for (std::size_t i = 0; i < 5; ++i) {
-      std::vector<double> column;
-      for (const ChinchillaPoint& draw : draws) column.push_back(draw[i]);
+      std::vector<double> column(draws.size());
+      for (std::size_t j = 0; j < draws.size(); ++j) column[j] = draws[j][i];
       result.parameters[i] = drawn_parameter(names[i], parameters[i], std::move(column));
     }
   }

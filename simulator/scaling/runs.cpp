@@ -108,7 +108,7 @@ RunTable table_from_csv(std::string_view text, const std::string& where) {
 /// A JSON object's leaves as (dotted key, text).
 void flatten(const Json& json, const std::string& prefix, std::vector<std::pair<std::string, std::string>>& leaves) {
   for (const auto& [key, value] : json.items()) {
-    const std::string name = prefix.empty() ? key : prefix + "." + key;
+    const std::string name = prefix.empty() ? key : fmt::format("{}.{}", prefix, key);
     if (value.is_object())
       flatten(value, name, leaves);
     else if (value.is_null())

@@ -9,7 +9,7 @@
 namespace archfront {
 namespace {
 
-Architecture stack(std::vector<std::pair<int, Mixer>> layers) {
+Architecture stack(const std::vector<std::pair<int, Mixer>>& layers) {
   Architecture architecture;
   architecture.d_model = 2048;
   architecture.vocab_size = 32'000;
