@@ -43,6 +43,7 @@ std::vector<GridAxis> fitted(std::vector<GridAxis> axes, std::size_t available, 
   if (quick) axes = thinned(std::move(axes));
   const auto largest = [&] {
     std::vector<double> point;
+    point.reserve(axes.size());
     for (const GridAxis& axis : axes) point.push_back(axis.values.back());
     return bytes(Point(point));
   };

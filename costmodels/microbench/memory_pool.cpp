@@ -16,7 +16,7 @@ MemoryPool::MemoryPool(std::size_t bytes)
   // A bf16 of either sign with exponent -2 or -1; two of them make an f32 of the same magnitude. An odd length, so that
   // rows of a matrix do not repeat each other.
   std::mt19937 engine(1);
-  std::vector<std::uint16_t> pattern(2 * 99'991);
+  std::vector<std::uint16_t> pattern(std::size_t{2} * 99'991);
   for (std::uint16_t& bits : pattern)
     bits = static_cast<std::uint16_t>(0x3e80 + engine() % 0x100 + engine() % 2 * 0x8000);
   const std::size_t block = pattern.size() / 2;
