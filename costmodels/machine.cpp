@@ -166,6 +166,7 @@ void load_tables(Machine& machine, const Json& json, const fs::path& folder, con
     Table table = table_from_csv(read_file(file), file.string());
     table.name = file.stem().string();
     table.kernel = text(entry, "kernel", where);
+    table.library = entry.value("library", false);
     table.filter = filter_of(entry, where);
     set_ratios(table, machine);
     machine.tables.push_back(std::move(table));
@@ -224,6 +225,24 @@ Machine load_machine(const fs::path& folder) {
   } catch (const Json::exception& error) {
     throw InputError(fmt::format("a value of the wrong type: {}: {}: measure the machine again", where, error.what()));
   }
+}
+
+Kernels kernels_from(std::string_view text) {
+  if (text == "library") return Kernels::library;
+  if (text == "own") return Kernels::own;
+  if (text == "fastest") return Kernels::fastest;
+  throw InputError(fmt::format("unknown kernels '{}': --kernels: use one of library, own, fastest", text));
+}
+
+void keep_kernels(Machine& machine, Kernels kernels) {
+  if (kernels == Kernels::fastest) return;
+  const bool library = kernels == Kernels::library;
+  const std::vector<Table> all = machine.tables;
+  std::erase_if(machine.tables, [&](const Table& table) {
+    return table.library != library && std::any_of(all.begin(), all.end(), [&](const Table& other) {
+             return other.library == library && other.filter == table.filter;
+           });
+  });
 }
 
 std::vector<std::string> machine_names(const fs::path& calibrations) {

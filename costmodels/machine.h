@@ -58,6 +58,17 @@ Machine load_machine(const std::filesystem::path& folder);
 
 /// A machine by name from `calibrations` (a folder of calibration folders), or by the path of its own folder.
 Machine find_machine(std::string_view name_or_path, const std::filesystem::path& calibrations);
+/// Whose kernels a prediction is for, where both a library's and the project's own were measured.
+enum class Kernels : std::uint8_t {
+  library,  ///< those engines serve with today
+  own,      ///< the project's
+  fastest,  ///< whichever is faster at each shape
+};
+/// Throws InputError naming the choices.
+Kernels kernels_from(std::string_view text);
+/// Drops the tables of the other side wherever both sides measured the same operations.
+void keep_kernels(Machine& machine, Kernels kernels);
+
 /// Names of the folders in `calibrations` that hold a machine.json, sorted.
 std::vector<std::string> machine_names(const std::filesystem::path& calibrations);
 

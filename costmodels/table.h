@@ -42,6 +42,7 @@ struct TableFilter {
   std::optional<Precision> precision = std::nullopt;
   std::optional<ScanKind> scan = std::nullopt;
   std::optional<bool> windowed = std::nullopt;
+  bool operator==(const TableFilter&) const = default;
 };
 
 struct Axis {
@@ -53,6 +54,7 @@ struct Axis {
 struct Table {
   std::string name;    ///< file stem
   std::string kernel;  ///< what ran, with version: "cuBLASLt 13.0", "archfront prefill_attention"
+  bool library = false;  ///< of a library that engines serve with, measured beside the project's own kernels
   TableFilter filter;
   std::vector<Axis> axes;
   std::vector<double> seconds;    ///< medians, row-major over the axes

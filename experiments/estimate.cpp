@@ -21,9 +21,9 @@ namespace {
 namespace po = boost::program_options;
 using Json = nlohmann::json;
 
-constexpr std::array<std::string_view, 12> request_keys{"model", "architecture", "machine", "phase",
-                                                        "batch", "context",      "tokens",  "precision",
-                                                        "law",   "kv_precision", "engine",  "recompute"};
+constexpr std::array<std::string_view, 13> request_keys{"model",   "architecture", "machine",   "phase", "batch",
+                                                        "context", "tokens",       "precision", "law",   "kv_precision",
+                                                        "engine",  "recompute",    "kernels"};
 
 Options estimate_options() {
   Options options;
@@ -44,6 +44,8 @@ Options estimate_options() {
       "graph: kernels fused, launches captured; eager: every launch paid")(
       "recompute", po::value<std::string>()->default_value("none"),
       "train: none, or layer to keep only each layer's input")(
+      "kernels", po::value<std::string>()->default_value("library"),
+      "where both were measured: library (what engines run), own or fastest")(
       "batch-file", po::value<std::string>(),
       "a JSONL file of requests with these keys, one answer a line; - for standard input")(
       "format", po::value<std::string>()->default_value("text"), "text, json or csv (operations)");
@@ -53,7 +55,7 @@ Options estimate_options() {
 /// What one estimate is asked for, as text and JSON; a request of a batch file starts from the command line's.
 struct Request {
   Json model;
-  std::string machine, phase, batch, context, tokens, precision, kv_precision, law, engine, recompute;
+  std::string machine, phase, batch, context, tokens, precision, kv_precision, law, engine, recompute, kernels;
 };
 
 Request request_from(const po::variables_map& given) {
@@ -68,7 +70,8 @@ Request request_from(const po::variables_map& given) {
                   .kv_precision = text("kv-precision"),
                   .law = text("law"),
                   .engine = text("engine"),
-                  .recompute = text("recompute")};
+                  .recompute = text("recompute"),
+                  .kernels = text("kernels")};
   if (given.count("model") > 0) request.model = text("model");
   return request;
 }
@@ -76,10 +79,10 @@ Request request_from(const po::variables_map& given) {
 Request request_from(const Json& line, Request request, const std::string& where) {
   if (!line.is_object()) throw InputError(fmt::format("not a JSON object: {}: one request a line", where));
   const std::map<std::string_view, std::string*> texts{
-      {"machine", &request.machine},           {"phase", &request.phase},   {"batch", &request.batch},
-      {"context", &request.context},           {"tokens", &request.tokens}, {"precision", &request.precision},
-      {"kv_precision", &request.kv_precision}, {"law", &request.law},       {"engine", &request.engine},
-      {"recompute", &request.recompute}};
+      {"machine", &request.machine},           {"phase", &request.phase},    {"batch", &request.batch},
+      {"context", &request.context},           {"tokens", &request.tokens},  {"precision", &request.precision},
+      {"kv_precision", &request.kv_precision}, {"law", &request.law},        {"engine", &request.engine},
+      {"recompute", &request.recompute},       {"kernels", &request.kernels}};
   for (const auto& [key, value] : line.items()) {
     if (key == "model" || key == "architecture") {
       request.model = value;
@@ -96,10 +99,13 @@ Request request_from(const Json& line, Request request, const std::string& where
 /// Machines and laws that requests name, each loaded once.
 class Loaded {
  public:
-  const Machine& machine(const std::string& name) {
-    const auto found = machines_.find(name);
-    return found != machines_.end() ? found->second
-                                    : machines_.emplace(name, find_machine(name, calibrations_folder())).first->second;
+  const Machine& machine(const std::string& name, const std::string& kernels) {
+    const auto key = std::pair(name, kernels);
+    const auto found = machines_.find(key);
+    if (found != machines_.end()) return found->second;
+    Machine machine = find_machine(name, calibrations_folder());
+    keep_kernels(machine, kernels_from(kernels));
+    return machines_.emplace(key, std::move(machine)).first->second;
   }
   const LossModel& law(const std::string& name) {
     const auto found = laws_.find(name);
@@ -107,7 +113,7 @@ class Loaded {
   }
 
  private:
-  std::map<std::string, Machine> machines_;
+  std::map<std::pair<std::string, std::string>, Machine> machines_;
   std::map<std::string, LossModel> laws_;
 };
 
@@ -154,7 +160,7 @@ Answer answer(const Request& request, Loaded& loaded, const std::string& where) 
   const double training_tokens = number_from(request.tokens, "tokens");
   if (training_tokens < 0)
     throw InputError(fmt::format("'{}' training tokens: --tokens: give 0 (20 a parameter) or more", request.tokens));
-  const Machine& machine = loaded.machine(request.machine);
+  const Machine& machine = loaded.machine(request.machine, request.kernels);
   made.machine = machine.name;
   made.estimate = estimate(made.architecture, machine, made.step, loaded.law(request.law), training_tokens);
   return made;

@@ -83,6 +83,7 @@ int run_search(std::span<const std::string> arguments, std::FILE* out) {
   const Format format = format_from(given);
   const SweepConfig config = load_sweep(given["sweep"].as<std::string>());
   Machine machine = find_machine(config.machine, calibrations_folder());
+  keep_kernels(machine, config.kernels);
   const std::filesystem::path db = given["db"].as<std::string>();
   if (db.has_parent_path()) std::filesystem::create_directories(db.parent_path());
   Store store(db);

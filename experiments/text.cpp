@@ -29,6 +29,14 @@ std::string scaled(double value, std::span<const Scale> scales) {
   return fmt::format("{:.{}f}{}{}", shown, decimals, chosen->unit.empty() ? "" : " ", chosen->unit);
 }
 
+/// "12.4 ms", "$3", "-1", "1%" or nothing; not "8192/5504" or "16 layers", which are words about numbers.
+bool is_quantity(const std::string& cell) {
+  constexpr std::string_view words = "/:,";
+  if (cell.empty()) return true;
+  const bool number = (cell[0] >= '0' && cell[0] <= '9') || cell[0] == '$' || cell[0] == '-';
+  return number && cell.find_first_of(words) == std::string::npos;
+}
+
 constexpr std::array<Scale, 4> seconds_scales{{{1, "s"}, {1e-3, "ms"}, {1e-6, "us"}, {1e-9, "ns"}}};
 constexpr std::array<Scale, 5> bytes_scales{{{1e12, "TB"}, {1e9, "GB"}, {1e6, "MB"}, {1e3, "kB"}, {1, "B"}}};
 constexpr std::array<Scale, 6> flops_scales{
@@ -53,16 +61,23 @@ TextTable::TextTable(std::vector<std::string> header) { rows_.push_back(std::mov
 void TextTable::add(std::vector<std::string> row) { rows_.push_back(std::move(row)); }
 
 std::string TextTable::text() const {
-  std::vector<std::size_t> widths(rows_.front().size(), 0);
-  for (const auto& row : rows_)
-    for (std::size_t column = 0; column < row.size(); ++column)
-      widths[column] = std::max(widths[column], row[column].size());
+  const std::size_t columns = rows_.front().size();
+  std::vector<std::size_t> widths(columns, 0);
+  std::vector<bool> numeric(columns, true);
+  for (std::size_t r = 0; r < rows_.size(); ++r)
+    for (std::size_t column = 0; column < columns; ++column) {
+      const std::string& cell = rows_[r][column];
+      widths[column] = std::max(widths[column], cell.size());
+      if (r > 0 && !is_quantity(cell)) numeric[column] = false;
+    }
   std::string out;
   for (const auto& row : rows_) {
     std::string line;
-    for (std::size_t column = 0; column < row.size(); ++column)
-      line += column == 0 ? fmt::format("{:<{}}", row[column], widths[column])
-                          : fmt::format("  {:>{}}", row[column], widths[column]);
+    for (std::size_t column = 0; column < columns; ++column) {
+      if (column > 0) line += "  ";
+      line += numeric[column] ? fmt::format("{:>{}}", row[column], widths[column])
+                              : fmt::format("{:<{}}", row[column], widths[column]);
+    }
     line.erase(line.find_last_not_of(' ') + 1);
     out += line + "\n";
   }

@@ -16,7 +16,7 @@ std::string show_rate(double flops_per_second);
 /// Three significant digits with k, M, B or T.
 std::string show_count(double count);
 
-/// Rows of text in aligned columns: the first column to the left, the others to the right.
+/// Rows of text in aligned columns: quantities to the right, words to the left.
 class TextTable {
  public:
   explicit TextTable(std::vector<std::string> header);

@@ -29,6 +29,7 @@ struct SweepConfig {
   std::string name;
   std::string text;             ///< the file as it was, for the store
   std::string machine;          ///< name or folder
+  Kernels kernels = Kernels::library;
   double dollars_per_hour = 0;  ///< 0: the machine's own
   std::string law;              ///< "": the default
   Workload workload;

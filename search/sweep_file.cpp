@@ -22,6 +22,8 @@ constexpr Bounds count_from(double least) { return {.least = least, .most = 9007
 constexpr Bounds above_0 = {.least = 0, .open = true};
 
 constexpr std::pair<std::string_view, Engine> engines[] = {{"graph", Engine::graph}, {"eager", Engine::eager}};
+constexpr std::pair<std::string_view, Kernels> kernels[] = {
+    {"library", Kernels::library}, {"own", Kernels::own}, {"fastest", Kernels::fastest}};
 constexpr std::pair<std::string_view, bool> recomputations[] = {{"none", false}, {"layer", true}};
 constexpr std::pair<std::string_view, CheapMixer> cheap_mixers[] = {
     {"gated_delta_net", CheapMixer::gated_delta_net}, {"retnet", CheapMixer::retnet}, {"window", CheapMixer::window}};
@@ -123,6 +125,7 @@ std::uint64_t natural(S s, double least) { return static_cast<std::uint64_t>(who
 
 constexpr Key keys[] = {
     {"machine", "name", [](Config& c, S s) { c.machine = s.value; }, true},
+    {"machine", "kernels", [](Config& c, S s) { c.kernels = choice<Kernels>(s, s.value, kernels); }},
     {"machine", "dollars_per_hour", [](Config& c, S s) { c.dollars_per_hour = number(s, above_0); }},
 
     {"workload", "batch", [](Config& c, S s) { c.workload.batch = whole_number(s, at_least(1)); }},

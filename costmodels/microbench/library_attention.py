@@ -187,7 +187,7 @@ def list_in_machine(folder, operations):
         name = f"{operation}_bf16_library.csv"
         tables = [table for table in machine.get("tables", []) if table["file"] != name]
         kernel = f"scaled_dot_product_attention, the faster of cuDNN and FlashAttention-2 ({versions})"
-        entry = {"file": name, "kernel": kernel, "operation": operation, "precision": "bf16"}
+        entry = {"file": name, "kernel": kernel, "library": True, "operation": operation, "precision": "bf16"}
         if operation == "attention_prefill":
             entry["windowed"] = False
         machine["tables"] = [*tables, entry]

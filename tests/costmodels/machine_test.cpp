@@ -64,6 +64,30 @@ TEST_F(Calibrations, DerivedMachineScalesWhatIsBoundByTheScaledCeiling) {
   EXPECT_DOUBLE_EQ(latency(half, computing).seconds, latency(full, computing).seconds);
 }
 
+TEST_F(Calibrations, KernelsChooseBetweenTablesOfTheSameOperations) {
+  const auto with = [](const char* more) {
+    std::string json = base;
+    return json.insert(json.rfind(']'), more);
+  };
+  write("base/gemm.csv", "m,n,k,seconds\n1,4096,4096,1e-5\n");
+  write("base/library.csv", "m,n,k,seconds\n1,4096,4096,2e-5\n");
+  write("base/wide.csv", "bytes,seconds\n1e6,1e-5\n");
+  write(
+      "base/machine.json",
+      with(R"(, {"file": "library.csv", "kernel": "theirs", "library": true, "operation": "gemm", "precision": "bf16"},
+    {"file": "wide.csv", "kernel": "test", "operation": "elementwise"})"));
+  const Gemm gemm{1, 4096, 4096};
+  const auto seconds = [&](Kernels kernels) {
+    Machine machine = find_machine("base", root_);
+    keep_kernels(machine, kernels);
+    EXPECT_EQ(machine.tables.size(), kernels == Kernels::fastest ? 3U : 2U) << "what only one side measured stays";
+    return latency(machine, gemm).seconds;
+  };
+  EXPECT_NEAR(seconds(Kernels::library), 2e-5, 1e-12);
+  EXPECT_NEAR(seconds(Kernels::own), 1e-5, 1e-12);
+  EXPECT_NEAR(seconds(Kernels::fastest), 1e-5, 1e-12);
+}
+
 TEST_F(Calibrations, BadFoldersAreOneSentence) {
   const std::string root = root_.string();
   write("base/machine.json", base);

@@ -18,10 +18,10 @@ TEST(Text, QuantitiesHaveThreeDigitsAndAUnit) {
 }
 
 TEST(Text, ColumnsLineUp) {
-  TextTable table({"name", "x"});
-  table.add({"a", "1"});
-  table.add({"longer", "100"});
-  EXPECT_EQ(table.text(), "name      x\na         1\nlonger  100\n");
+  TextTable table({"name", "x", "what"});
+  table.add({"a", "1 ms", "long words"});
+  table.add({"longer", "100 ms", "b"});
+  EXPECT_EQ(table.text(), "name         x  what\na         1 ms  long words\nlonger  100 ms  b\n");
 }
 
 }  // namespace
