@@ -13,7 +13,7 @@
 
 namespace archfront {
 
-void write_file(const std::filesystem::path& path, std::string_view content) {
+void replace_file(const std::filesystem::path& path, std::string_view content) {
   std::filesystem::path beside = path;
   beside += fmt::format(".{}.part", getpid());
   std::ofstream file(beside, std::ios::binary);

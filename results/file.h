@@ -7,6 +7,6 @@ namespace archfront {
 
 /// Writes beside `path` and renames, so that no reader sees half a file. Throws InputError if the file cannot be made
 /// there, std::runtime_error if the disk is full or fails.
-void write_file(const std::filesystem::path& path, std::string_view content);
+void replace_file(const std::filesystem::path& path, std::string_view content);
 
 }  // namespace archfront

@@ -69,14 +69,14 @@ void write_page(const std::filesystem::path& path, const nlohmann::ordered_json&
   for (const std::string_view part : {assets::format_js(), assets::chart_js(), assets::fit_chart_js(),
                                       assets::table_js(), assets::sections_js(), assets::page_js()})
     program += part;
-  write_file(path, filled(assets::page_html(), {{"title", escaped_text(data.at("name").get<std::string>())},
-                                                {"style", std::string(assets::page_css())},
-                                                {"data", embedded_json(data)},
-                                                {"licences", std::string(assets::licences())},
-                                                {"vega", std::string(without_source_map(assets::vega()))},
-                                                {"vega_lite", std::string(without_source_map(assets::vega_lite()))},
-                                                {"vega_embed", std::string(without_source_map(assets::vega_embed()))},
-                                                {"program", program}}));
+  replace_file(path, filled(assets::page_html(), {{"title", escaped_text(data.at("name").get<std::string>())},
+                                                  {"style", std::string(assets::page_css())},
+                                                  {"data", embedded_json(data)},
+                                                  {"licences", std::string(assets::licences())},
+                                                  {"vega", std::string(without_source_map(assets::vega()))},
+                                                  {"vega_lite", std::string(without_source_map(assets::vega_lite()))},
+                                                  {"vega_embed", std::string(without_source_map(assets::vega_embed()))},
+                                                  {"program", program}}));
 }
 
 }  // namespace

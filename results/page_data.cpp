@@ -8,7 +8,6 @@
 
 #include "costmodels/errors.h"
 #include "results/architecture_summary.h"
-#include "results/encoding.h"
 
 namespace archfront {
 
@@ -50,6 +49,16 @@ json values_json(const std::vector<const Objective*>& own, const std::vector<dou
   return named;
 }
 
+/// One entry a step: {"change", "gains" by objective}.
+json steps_json(const std::vector<Change>& changes) {
+  json steps = json::array();
+  for (const Change& change : changes) {
+    if (steps.empty() || steps.back()["change"] != change.change) steps.push_back({{"change", change.change}});
+    steps.back()["gains"][change.objective] = change.gain;
+  }
+  return steps;
+}
+
 json frontier_row(const std::vector<const Objective*>& own, const FrontierPoint& point, std::size_t id) {
   const ArchitectureSummary summary = summarise(point.architecture);
   json described = json::object();
@@ -63,7 +72,7 @@ json frontier_row(const std::vector<const Objective*>& own, const FrontierPoint&
           {"parameters", {{"total", parameters.total}, {"non_embedding", parameters.non_embedding}}},
           {"extrapolated", point.assessment.extrapolated},
           {"architecture", to_json(point.architecture)},
-          {"changes", to_json(point.changes)}};
+          {"steps", steps_json(point.changes)}};
 }
 
 /// By objective, one array each: a third of the size of an object a point.
@@ -179,7 +188,7 @@ json page_data(const StoredFit& fit) {
   data["name"] = fit.law;
   data["source"] = fit.runs;
   data["made"] = fit.made;
-  if (!data.contains("points")) data["points"] = json::array();
+  if (!data.contains("fitted")) data["fitted"] = json::array();
   return data;
 }
 

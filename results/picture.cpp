@@ -45,11 +45,12 @@ void draw(const std::filesystem::path& path, const nlohmann::ordered_json& data,
   const std::string svg =
       run_program({"node", "-"}, drawing_script(data, axes),
                   fmt::format("{} needs node to draw it: install the Debian package nodejs", path.string()));
-  if (extension == ".svg") return write_file(path, svg);
-  write_file(path, run_program({"rsvg-convert", "--format", "png", "--zoom", "2"}, svg,
-                               fmt::format("{} needs rsvg-convert: install the Debian package librsvg2-bin, or ask for "
-                                           "a .svg",
-                                           path.string())));
+  if (extension == ".svg") return replace_file(path, svg);
+  replace_file(path,
+               run_program({"rsvg-convert", "--format", "png", "--zoom", "2"}, svg,
+                           fmt::format("{} needs rsvg-convert: install the Debian package librsvg2-bin, or ask for "
+                                       "a .svg",
+                                       path.string())));
 }
 
 }  // namespace
@@ -65,7 +66,7 @@ void write_picture(const std::filesystem::path& path, const Comparison& comparis
 
 void write_picture(const std::filesystem::path& path, const StoredFit& fit) {
   const nlohmann::ordered_json data = page_data(fit);
-  if (data.at("points").empty())
+  if (data.at("fitted").empty())
     throw InputError(fmt::format("the fit has no runs to draw: fit {} ({}): fit again", fit.id, fit.law));
   draw(path, data, {});
 }

@@ -29,8 +29,8 @@ void write_html(const std::filesystem::path& path, const SweepConfig& config, co
                 const ReportSource& source = {});
 /// The frontiers on one plot, coloured by sweep, who dominates whom and why, and the joint frontier as a table.
 void write_html(const std::filesystem::path& path, const Comparison& comparison);
-/// A fit: parameters with errors and intervals, runs against the law, residuals. Throws InputError if its JSON does not
-/// parse.
+/// A fit: parameters with errors and intervals, and, where its JSON has `fitted` [{n_params, tokens, loss, predicted,
+/// held_out}], the runs against the law and their residuals. Throws InputError if its JSON does not parse.
 void write_html(const std::filesystem::path& path, const StoredFit& fit);
 
 /// The same chart as a static picture: ".svg" or ".png" by the path's extension; anything else is an InputError. Runs
@@ -40,7 +40,7 @@ void write_picture(const std::filesystem::path& path, const SweepConfig& config,
 void write_picture(const std::filesystem::path& path, const Comparison& comparison, const ChartAxes& axes = {});
 void write_picture(const std::filesystem::path& path, const StoredFit& fit);
 
-/// One line a frontier point: the architecture's fields, then the objectives (SI units). RFC 4180.
+/// One line a frontier point: the architecture's fields, then the objectives (SI units).
 std::string to_csv(const SweepConfig& config, const SweepResult& result);
 std::string to_csv(const Comparison& comparison);
 /// What `search --format json` and `compare --format json` print.

@@ -12,7 +12,7 @@ namespace archfront {
 
 namespace {
 
-/// RFC 4180: quoted where it must be, lines end in CRLF.
+/// Quoted as RFC 4180 has it; lines end as the rest of the system's do.
 std::string csv_cell(const std::string& text) {
   if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
   std::string quoted = "\"";
@@ -30,7 +30,7 @@ std::string csv_line(const std::vector<std::string>& cells) {
     if (i != 0) line += ',';
     line += csv_cell(cells[i]);
   }
-  line += "\r\n";
+  line += '\n';
   return line;
 }
 
@@ -69,7 +69,7 @@ nlohmann::ordered_json point_json(const std::vector<std::string>& names, const F
 }
 
 std::string printed(const nlohmann::ordered_json& json) {
-  return json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  return json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
 /// "a_by_b": sweeps are lettered in their order.

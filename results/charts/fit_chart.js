@@ -7,7 +7,7 @@ const archfront_fit_chart = (() => {
   const short = (count) => (count >= 1e9 ? `${+(count / 1e9).toPrecision(3)}B` : `${+(count / 1e6).toPrecision(3)}M`);
 
   function fit_rows(fit) {
-    return fit.points
+    return fit.fitted
       .filter((run) => run.loss > 0 && run.predicted > 0)
       .map((run, index) => ({
         flops: run.flops ?? 6 * run.n_params * run.tokens,

@@ -150,9 +150,10 @@
     const { parts: [split, table], select } = explorer("Frontier");
     const how = data.exhaustive ? "every candidate of the space" : "an evolutionary search";
     const stopped = data.complete ? "" : " It was stopped by its time budget before it was done.";
+    const thinned = data.thinned ? ` ${data.thinned.toLocaleString("en-US")} more points of the frontier, close to these, were left out.` : "";
     return [
       element("h1", {}, data.name),
-      element("p", { class: "lead" }, `Frontier on ${data.machine}, from ${how}${data.started ? `, ${data.started} UTC` : ""}.${stopped}`),
+      element("p", { class: "lead" }, `Frontier on ${data.machine}, from ${how}${data.started ? `, ${data.started} UTC` : ""}.${stopped}${thinned}`),
       sections.tiles([
         ["frontier", data.frontier.length.toLocaleString("en-US"), "architectures"],
         ["evaluated", data.evaluated.toLocaleString("en-US"), `of ${data.visited.toLocaleString("en-US")}`],
@@ -181,7 +182,7 @@
     const host = element("div", { class: "chart" });
     const draw = () => vegaEmbed(host, archfront_fit_chart.fit_spec(data, { width: Math.max(240, host.clientWidth - 90), height: 620, theme: theme() }),
       { mode: "vega-lite", tooltip: { theme: theme() }, actions: { export: true, source: false, compiled: false, editor: false } });
-    if (data.points.length) new ResizeObserver(draw).observe(host);
+    if (data.fitted.length) new ResizeObserver(draw).observe(host);
     dark.addEventListener("change", draw);
     const rows = Object.entries(data.parameters).map(([name, value]) => [name, number(value, 6), number(data.standard_errors?.[name], 3),
       data.intervals?.[name] ? `${number(data.intervals[name][0])} to ${number(data.intervals[name][1])}` : "–"]);
@@ -192,7 +193,7 @@
       sections.tiles([["runs", number(data.runs)], ["objective", number(data.objective)], ["starts", number(data.starts)],
                       ["converged", data.converged === undefined ? "–" : String(data.converged)], ["time", duration(data.seconds)]]),
       sections.card("Parameters", sections.plain_table(["parameter", "#value", "#standard error", "#interval"], rows)),
-      data.points.length ? sections.card("Runs and residuals", host) : null, ...others,
+      data.fitted.length ? sections.card("Runs and residuals", host) : null, ...others,
     ];
   }
 

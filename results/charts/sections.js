@@ -74,17 +74,12 @@ const archfront_sections = (() => {
   }
 
   function change_path(data, row) {
-    if (!row.changes?.length) return [];
-    const steps = [];
-    for (const { change, objective, gain: value } of row.changes) {
-      if (steps.at(-1)?.change !== change) steps.push({ change, gains: {} });
-      steps.at(-1).gains[objective] = value;
-    }
-    const names = [...new Set(row.changes.map((step) => step.objective))];
-    const rows = steps.map((step) => [step.change, ...names.map((name) => gain_text(step.gains[name]))]);
+    if (!row.steps.length) return [];
+    const names = Object.keys(row.steps[0].gains);
+    const rows = row.steps.map(({ change, gains }) => [change, ...names.map((name) => gain_text(gains[name]))]);
     const from = data.references?.[0]?.name;
-    return [element("h3", {}, from ? `From ${from}, change by change` : "Change by change"),
-            plain_table(["change", ...names.map((name) => `#${title(name)}`)], rows)];
+    return [element("h3", {}, from ? `From ${from}, change by change: gain in` : "Change by change: gain in"),
+            plain_table(["", ...names.map((name) => `#${title(name)}`)], rows)];
   }
 
   async function copy(text, button) {
