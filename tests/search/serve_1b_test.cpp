@@ -1,7 +1,9 @@
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include <algorithm>
+#include <sstream>
 
+#include "costmodels/errors.h"
 #include "costmodels/machine.h"
 #include "search/sweep.h"
 #include "simulator/scaling/law.h"
@@ -13,14 +15,38 @@ const std::filesystem::path experiments = std::filesystem::path(SOURCE_DIR) / "e
 
 SweepResult serve_1b(int threads) {
   const SweepConfig config = load_sweep(experiments / "sweeps" / "serve-1b.ini");
-  const Machine machine =
-      find_machine(config.machine, std::filesystem::path(SOURCE_DIR) / "costmodels" / "calibrations");
+  Machine machine = find_machine(config.machine, std::filesystem::path(SOURCE_DIR) / "costmodels" / "calibrations");
+  keep_kernels(machine, config.kernels);
   std::vector<Architecture> references;
   for (const std::string& name : config.references)
     references.push_back(load_architecture(name, experiments / "models"));
   RunOptions options;
   options.threads = threads;
   return run_sweep(config, machine, load_law("default", experiments / "laws"), references, options);
+}
+
+/// From the error that lists them, for want of a near one.
+std::vector<std::string> keys_of(const std::string& section) {
+  std::string text;
+  try {
+    sweep_from_text(fmt::format("[{}]\n{} = 1\n", section, std::string(80, 'q')), "sweep.ini");
+  } catch (const InputError& error) {
+    text = error.what();
+  }
+  std::vector<std::string> keys;
+  std::istringstream words(text.substr(text.find("use one of ") + 11));
+  for (std::string word; words >> word;) keys.push_back(word.substr(0, word.find(',')));
+  return keys;
+}
+
+TEST(Serve1b, ShowsEveryKeyThereIs) {
+  const std::string text = load_sweep(experiments / "sweeps" / "serve-1b.ini").text;
+  for (const char* section : {"machine", "workload", "budget", "space", "objectives", "search"}) {
+    const std::vector<std::string> keys = keys_of(section);
+    EXPECT_GE(keys.size(), 3u) << section;
+    for (const std::string& key : keys)
+      EXPECT_NE(text.find("\n" + key + " = "), text.find("\n# " + key + " = ")) << key;
+  }
 }
 
 double decode_gain(const FrontierPoint& point, const Reference& reference) {
