@@ -12,7 +12,7 @@ namespace {
 /// Exit code 2, nothing on standard output, one line on standard error that starts with the program's name and says
 /// `what`.
 void expect_refused(const std::vector<std::string>& arguments, const std::string& what, const std::string& input = "") {
-  const Run run = run_program(arguments, input);
+  const Outcome run = run_program(arguments, input);
   EXPECT_EQ(run.code, 2) << run.err;
   EXPECT_EQ(run.out, "");
   EXPECT_EQ(run.err.rfind("archfront: ", 0), 0U) << run.err;

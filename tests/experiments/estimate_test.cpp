@@ -14,7 +14,7 @@ using Json = nlohmann::json;
 Json estimate(const std::vector<std::string>& more, const std::string& input = "") {
   std::vector<std::string> arguments{"estimate", "--format", "json"};
   arguments.insert(arguments.end(), more.begin(), more.end());
-  const Run run = run_program(arguments, input);
+  const Outcome run = run_program(arguments, input);
   EXPECT_EQ(run.code, 0) << run.err;
   return Json::parse(run.out);
 }
@@ -78,7 +78,7 @@ TEST(EstimateProgram, AnswersAFileOfRequestsLineByLine) {
 {"architecture": )" + Json::parse(hybrid).dump() +
                                   R"(, "batch": "8", "context": "64k"}
 )");
-  const Run run = run_program({"estimate", "--batch-file", requests, "--format", "json"});
+  const Outcome run = run_program({"estimate", "--batch-file", requests, "--format", "json"});
   EXPECT_EQ(run.code, 2);
   std::vector<Json> lines;
   for (std::size_t begin = 0, end; (end = run.out.find('\n', begin)) != std::string::npos; begin = end + 1)

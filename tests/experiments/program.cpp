@@ -31,7 +31,7 @@ std::string TemporaryFolder::write(const std::string& name, const std::string& t
   return file(name);
 }
 
-Run run_program(const std::vector<std::string>& arguments, const std::string& input) {
+Outcome run_program(const std::vector<std::string>& arguments, const std::string& input) {
   const TemporaryFolder folder;
   const std::string in = folder.write("in", input), out = folder.file("out"), err = folder.file("err");
   std::vector<std::string> words{ARCHFRONT_PROGRAM};

@@ -6,14 +6,14 @@
 
 namespace archfront {
 
-struct Run {
+struct Outcome {
   int code = 0;
   std::string out;
   std::string err;
 };
 
 /// Runs the program with these arguments and `input` on its standard input, and waits for it.
-Run run_program(const std::vector<std::string>& arguments, const std::string& input = "");
+Outcome run_program(const std::vector<std::string>& arguments, const std::string& input = "");
 
 /// A new folder for one test, removed with it.
 class TemporaryFolder {

@@ -48,7 +48,7 @@ Json found(const std::string& out) {
 
 TEST(SearchProgram, PrintsEveryAgreedKey) {
   const TemporaryFolder folder;
-  const Run run = run_program(
+  const Outcome run = run_program(
       {"search", folder.write("s.ini", small_sweep()), "--db", folder.file("r.sqlite"), "--format", "json"});
   ASSERT_EQ(run.code, 0) << run.err;
   const Json answer = Json::parse(run.out);
@@ -67,8 +67,8 @@ TEST(SearchProgram, FrontierIsTheSameAtAnyNumberOfThreads) {
   const std::string sweep = folder.write("s.ini", small_sweep());
   std::string first;
   for (const char* threads : {"1", "2", "8"}) {
-    const Run run = run_program({"search", sweep, "--db", folder.file(std::string(threads) + ".sqlite"), "--threads",
-                                 threads, "--format", "json"});
+    const Outcome run = run_program({"search", sweep, "--db", folder.file(std::string(threads) + ".sqlite"),
+                                     "--threads", threads, "--format", "json"});
     ASSERT_EQ(run.code, 0) << run.err;
     const std::string result = found(run.out).dump();
     if (first.empty()) first = result;
@@ -78,11 +78,11 @@ TEST(SearchProgram, FrontierIsTheSameAtAnyNumberOfThreads) {
 
 TEST(SearchProgram, EstimateAgreesWithTheFrontierItFeeds) {
   const TemporaryFolder folder;
-  const Run run = run_program(
+  const Outcome run = run_program(
       {"search", folder.write("s.ini", small_sweep()), "--db", folder.file("r.sqlite"), "--format", "json"});
   ASSERT_EQ(run.code, 0) << run.err;
   const Json point = Json::parse(run.out)["frontier"][0];
-  const Run estimate = run_program(
+  const Outcome estimate = run_program(
       {"estimate", "--model", "-", "--batch", "16", "--context", "2048", "--tokens", "20e9", "--format", "json"},
       point["architecture"].dump());
   ASSERT_EQ(estimate.code, 0) << estimate.err;
@@ -98,19 +98,19 @@ TEST(SearchProgram, StoredSweepsAreReportedComparedAndExported) {
   const std::string dense =
       folder.write("dense.ini", small_sweep("[search]\nseed = 2\n[constraints]\nrecall >= 0.99\n"));
   ASSERT_EQ(run_program({"search", plain, "--db", db, "--report", folder.file("p.html")}).code, 0);
-  const Run second = run_program({"search", dense, "--db", db});
+  const Outcome second = run_program({"search", dense, "--db", db});
   ASSERT_EQ(second.code, 0) << second.err;
   EXPECT_NE(read_text(folder.file("p.html")).find("qwen2.5-0.5b"), std::string::npos);
-  const Run compared = run_program({"compare", "--db", db, "plain", "dense", "--format", "json"});
+  const Outcome compared = run_program({"compare", "--db", db, "plain", "dense", "--format", "json"});
   ASSERT_EQ(compared.code, 0) << compared.err;
   const Json comparison = Json::parse(compared.out);
   EXPECT_EQ(comparison["dominated"]["a_by_b"], 0) << "a space cannot lose to a part of itself";
   EXPECT_GE(comparison["hypervolume"]["plain"], comparison["hypervolume"]["dense"]);
-  const Run exported = run_program({"export", "plain", "--db", db, "--point", "1", "--form", "native"});
+  const Outcome exported = run_program({"export", "plain", "--db", db, "--point", "1", "--form", "native"});
   ASSERT_EQ(exported.code, 0) << exported.err;
   EXPECT_TRUE(Json::parse(exported.out).contains("blocks"));
   for (const char* name : {"p.csv", "p.json", "again.html"}) {
-    const Run report = run_program({"report", "plain", "--db", db, "--out", folder.file(name)});
+    const Outcome report = run_program({"report", "plain", "--db", db, "--out", folder.file(name)});
     EXPECT_EQ(report.code, 0) << report.err;
     EXPECT_GT(read_text(folder.file(name)).size(), 100U) << name;
   }
@@ -120,20 +120,20 @@ TEST(SearchProgram, ResumedSweepEndsAsOneNeverStopped) {
   const TemporaryFolder folder;
   const std::string sweep =
       folder.write("s.ini", small_sweep("[search]\nmethod = evolutionary\npopulation = 64\ngenerations = 400\n"));
-  const Run whole = run_program({"search", sweep, "--db", folder.file("whole.sqlite"), "--format", "json"});
+  const Outcome whole = run_program({"search", sweep, "--db", folder.file("whole.sqlite"), "--format", "json"});
   ASSERT_EQ(whole.code, 0) << whole.err;
   const std::string db = folder.file("parts.sqlite");
-  const Run stopped = run_program({"search", sweep, "--db", db, "--budget-seconds", "0.02", "--format", "json"});
+  const Outcome stopped = run_program({"search", sweep, "--db", db, "--budget-seconds", "0.02", "--format", "json"});
   ASSERT_EQ(stopped.code, 0) << stopped.err;
-  const Run resumed = run_program({"search", sweep, "--db", db, "--resume", "--format", "json"});
+  const Outcome resumed = run_program({"search", sweep, "--db", db, "--resume", "--format", "json"});
   ASSERT_EQ(resumed.code, 0) << resumed.err;
   EXPECT_EQ(found(resumed.out), found(whole.out));
 }
 
 TEST(ShippedSweep, BeatsLlamaAtItsOwnLoss) {
   const TemporaryFolder folder;
-  const Run run = run_program({"search", std::string(SOURCE_DIR) + "/experiments/sweeps/serve-1b.ini", "--db",
-                               folder.file("r.sqlite"), "--format", "json"});
+  const Outcome run = run_program({"search", std::string(SOURCE_DIR) + "/experiments/sweeps/serve-1b.ini", "--db",
+                                   folder.file("r.sqlite"), "--format", "json"});
   ASSERT_EQ(run.code, 0) << run.err;
   const Json answer = Json::parse(run.out);
   const Json& reference = answer["references"][0];
