@@ -3,7 +3,7 @@
 // Numbers, units and names as a person reads them. Used by the page and by the static pictures.
 const archfront_format = (() => {
   const steps = {
-    s: [
+    seconds: [
       [86400, "days"],
       [3600, "hours"],
       [1, "s"],
@@ -51,7 +51,7 @@ const archfront_format = (() => {
     train_seconds: "training time",
     state_bytes: "state",
     peak_memory_bytes: "peak memory",
-    dollars_per_million_tokens: "price",
+    dollars_per_million_tokens: "price of a million tokens",
     train_flops: "training compute",
   };
 
@@ -73,7 +73,7 @@ const archfront_format = (() => {
   const percent = (value) => (Number.isFinite(value) ? `${+(100 * value).toPrecision(3)}%` : "–");
 
   function duration(seconds) {
-    const { divide, unit } = scale_for("s", [seconds]);
+    const { divide, unit } = scale_for("seconds", [seconds]);
     return `${number(seconds / divide, 3)} ${unit}`;
   }
 

@@ -139,7 +139,8 @@
       on_select: (row) => select(row, false),
       on_filter: (rows) => chart.show(rows.length === data.frontier.length ? null : new Set(rows.map((row) => row.id))),
     });
-    const start = sections.best_at_reference_loss(data)[0]?.best;
+    const { x } = archfront_chart.default_axes(data);
+    const start = sections.best_at_reference_loss(data).find(({ objective }) => objective.name === x)?.best;
     if (start) select(start, false);
     return { parts: [element("div", { class: "split" }, chart.root, element("div", { class: "beside" }, side)),
                      sections.card(heading, table.root)],
@@ -158,7 +159,7 @@
         ["frontier", data.frontier.length.toLocaleString("en-US"), "architectures"],
         ["evaluated", data.evaluated.toLocaleString("en-US"), `of ${data.visited.toLocaleString("en-US")}`],
         ["time", duration(data.seconds)], ["rate", number(data.candidates_per_second, 3), "candidates/s"],
-        ["hypervolume", number(data.hypervolume)],
+        ["hypervolume", number(data.hypervolume), "of the frontier's box"],
       ]),
       sections.findings(data, select), split, table, sections.rejected(data), sections.inputs(data), sections.machine(data),
     ];

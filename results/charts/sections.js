@@ -42,17 +42,23 @@ const archfront_sections = (() => {
     return element("span", { class: kind }, ratio(value));
   }
 
-  /** For each objective but the loss the best frontier point among those that lose nothing on the first reference's. */
+  /**
+   * For each objective but the loss the best frontier point among those that lose nothing on the first reference's; of
+   * points that are equally good to a hundredth of a percent, the one that is best on the chart's x axis.
+   */
   function best_at_reference_loss(data) {
     const reference = data.references?.[0];
     const objectives = data.objectives.filter((o) => o.of_sweep);
     if (!reference || !objectives.some((o) => o.name === "loss")) return [];
     const allowed = data.frontier.filter((row) => row.values.loss <= reference.values.loss);
-    if (!allowed.length) return [];
-    return objectives.filter((o) => o.name !== "loss").map((objective) => {
-      const sign = objective.direction === "maximise" ? -1 : 1;
-      const better = (a, b) => (sign * b.values[objective.name] < sign * a.values[objective.name] ? b : a);
-      return { objective, best: allowed.reduce(better) };
+    const gain_of = (objective, row) => gain(objective, reference.values[objective.name], row.values[objective.name]);
+    const first = data.objectives.find((o) => o.name === archfront_chart.default_axes(data).x);
+    const best_of = (objective, rows) => rows.reduce((a, b) => (gain_of(objective, b) > gain_of(objective, a) ? b : a));
+    return objectives.filter((o) => o.name !== "loss" && allowed.length).map((objective) => {
+      const most = gain_of(objective, best_of(objective, allowed));
+      const best = best_of(first, allowed.filter((row) => gain_of(objective, row) >= 0.9999 * most));
+      const losses = objectives.map((o) => [title(o.name), gain_of(o, best)]).filter(([, value]) => value < 0.995);
+      return { objective, best, losses };
     });
   }
 
@@ -60,17 +66,17 @@ const archfront_sections = (() => {
     const reference = data.references?.[0];
     const found = best_at_reference_loss(data);
     if (!found.length) return null;
-    const rows = found.map(({ objective, best }) => {
+    const rows = found.map(({ objective, best, losses }) => {
       const from = reference.values[objective.name];
       const to = best.values[objective.name];
       const { divide, unit } = scale_for(objective.unit, [from, to]);
       const go = element("button", { type: "button", class: "copy", onclick: () => select(best) }, best.label);
       return [title(objective.name), number(from / divide), number(to / divide), unit, gain_text(gain(objective, from, to)),
-              go, best.fields.mixers];
+              losses.map(([name, value]) => `${name} ${ratio(value)}`).join(", ") || "nothing", go, best.fields.mixers];
     });
     const intro = `At the predicted loss of ${reference.name} (${number(reference.values.loss, 5)}) or better, the frontier holds:`;
     return card(`Against ${reference.name}`, element("p", {}, intro),
-                plain_table(["objective", `#${reference.name}`, "#best", "", "#gain", "point", "its layers"], rows));
+                plain_table(["objective", `#${reference.name}`, "#best", "", "#gain", "gives up", "point", "its layers"], rows));
   }
 
   function change_path(data, row) {
@@ -140,7 +146,7 @@ const archfront_sections = (() => {
   function machine(data) {
     if (!data.machine_description) return card("Machine", element("p", {}, data.machine));
     const { name, description, dollars_per_hour, price_source, provenance = {}, ceilings = {} } = data.machine_description;
-    const entries = [["name", name], ["what", description], ["price", dollars_per_hour ? `$${number(dollars_per_hour)} an hour` : "",
+    const entries = [["name", name], ["what", description], ["price", dollars_per_hour ? `$${number(dollars_per_hour, 3)} an hour` : "",
       price_source], ...Object.entries(provenance)].filter(([, value]) => value);
     const rates = Object.entries(ceilings).filter(([, value]) => value)
       .map(([key, value]) => [key.replaceAll("_", " "), number(value)]);
