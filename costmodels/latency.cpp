@@ -34,7 +34,17 @@ double compute_rate(const Machine& machine, const Operation& operation) {
   return c.vector_flops_per_second > 0 ? c.vector_flops_per_second : matrix_rate(c, Precision::f32);
 }
 
-/// Weights and caches are cold on a GPU, whose layers' weights exceed its L2; a CPU's last level may hold them.
+/// Seconds to stream bytes that the layer before did not touch. A GPU's L2 holds too little of a layer to matter; of a
+/// CPU's last level, what fits is read at its rate and the rest from memory. Smaller levels hold nothing from one layer
+/// to the next.
+double streaming_seconds(const Machine& machine, double bytes, double memory_rate) {
+  if (machine.gpu || machine.caches.empty() || machine.caches.back().bytes_per_second <= memory_rate)
+    return bytes / memory_rate;
+  const CacheLevel& last = machine.caches.back();
+  const double held = std::min(bytes, last.bytes);
+  return held / last.bytes_per_second + (bytes - held) / memory_rate;
+}
+
 Floor floor_of(const Machine& machine, const Operation& operation) {
   const Ceilings& c = machine.ceilings;
   Floor floor;
@@ -46,18 +56,11 @@ Floor floor_of(const Machine& machine, const Operation& operation) {
     floor.memory = bytes / rate;
     return floor;
   }
-  double bandwidth =
+  const double memory_rate =
       std::holds_alternative<Elementwise>(operation) ? c.memory_bytes_per_second : c.read_bytes_per_second;
-  if (!machine.gpu) {
-    const auto holds = std::find_if(machine.caches.begin(), machine.caches.end(),
-                                    [bytes](const CacheLevel& level) { return bytes <= level.bytes; });
-    if (holds != machine.caches.end() && holds->bytes_per_second > bandwidth) {
-      bandwidth = holds->bytes_per_second;
-      floor.cached = true;
-    }
-  }
+  floor.memory = streaming_seconds(machine, bytes, memory_rate);
+  floor.cached = !machine.gpu && !machine.caches.empty() && bytes <= machine.caches.back().bytes;
   floor.compute = flops(operation) / compute_rate(machine, operation);
-  floor.memory = bytes / bandwidth;
   return floor;
 }
 

@@ -18,8 +18,8 @@ struct Latency {
   bool extrapolated = false;  ///< outside the measured grid, or no table: a roofline of measured ceilings
 };
 
-/// Least seconds by the measured ceilings: launch + max(FLOPs / matrix rate, bytes / bandwidth), the bandwidth that of
-/// the smallest cache level holding the operation where the machine is a CPU.
+/// Least seconds by the measured ceilings: launch + max(FLOPs / matrix rate, bytes / bandwidth). On a CPU what fits in
+/// the last cache level is read at that level's rate.
 double roofline(const Machine& machine, const Operation& operation);
 
 /// Seconds of one launch. Where tables match, the fastest of them: its measured ratio to the roofline, interpolated

@@ -113,7 +113,7 @@ TEST(ShippedMachines, LoadAndPredictTheirOwnMeasurements) {
     EXPECT_EQ(machine.name, name);
     EXPECT_FALSE(machine.provenance.date.empty()) << name;
     EXPECT_GT(machine.ceilings.memory_bytes_per_second, 1e9) << name;
-    for (const Table& table : machine.tables) EXPECT_LT(table.residual, 0.3) << name << " " << table.name;
+    for (const Table& table : machine.tables) EXPECT_LT(table.residual, 0.4) << name << " " << table.name;
   }
 }
 
