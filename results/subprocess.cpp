@@ -16,13 +16,10 @@ namespace archfront {
 namespace {
 
 /// Nameless files rather than pipes: neither side can wait for the other to read.
-struct CloseFile {
-  void operator()(std::FILE* file) const { std::fclose(file); }
-};
-using TemporaryFile = std::unique_ptr<std::FILE, CloseFile>;
+using TemporaryFile = std::unique_ptr<std::FILE, int (*)(std::FILE*)>;
 
 TemporaryFile temporary_file() {
-  TemporaryFile file(std::tmpfile());
+  TemporaryFile file(std::tmpfile(), &std::fclose);
   if (!file) throw std::runtime_error(fmt::format("no temporary file can be made: {}", std::strerror(errno)));
   return file;
 }
@@ -71,6 +68,7 @@ std::string run_program(const std::vector<std::string>& command, std::string_vie
   actions.connect(errors.get(), STDERR_FILENO);
   std::vector<std::string> words = command;
   std::vector<char*> arguments;
+  arguments.reserve(words.size() + 1);
   for (std::string& word : words) arguments.push_back(word.data());
   arguments.push_back(nullptr);
   pid_t child = 0;

@@ -141,7 +141,7 @@
     });
     const { x } = archfront_chart.default_axes(data);
     const start = sections.best_at_reference_loss(data).find(({ objective }) => objective.name === x)?.best;
-    if (start) select(start, false);
+    if (data.frontier.length) select(start ?? data.frontier[0], false);
     return { parts: [element("div", { class: "split" }, chart.root, element("div", { class: "beside" }, side)),
                      sections.card(heading, table.root)],
              select: (row) => select(row, true) };
@@ -166,14 +166,14 @@
   }
 
   function comparison_report() {
-    const { parts } = explorer("All frontier points");
+    const { parts: [split, table] } = explorer("All frontier points");
     return [
       element("h1", {}, data.name),
       element("p", { class: "lead" }, `Over ${data.objectives.filter((o) => o.of_sweep).map((o) => title(o.name)).join(", ")}. ` +
         "Strong points are on the joint frontier, pale ones are dominated."),
       sections.card("The sweeps", sections.plain_table(["sweep", "machine", "#points", "#on the joint frontier", "#hypervolume", "#attainment"],
         data.sweeps.map((s) => [s.name, s.machine, number(s.points), number(s.joint), number(s.hypervolume), percent(s.attainment)]))),
-      ...parts, sections.dominance(data),
+      split, sections.dominance(data), table,
       sections.card("Reference point of the hypervolumes", sections.facts(Object.entries(data.reference_point)
         .map(([name, value]) => [name, number(value)]))),
     ];
