@@ -39,7 +39,8 @@ std::string_view nearest(std::string_view word, std::span<const std::string_view
 }
 
 std::string suggestion(std::string_view word, std::span<const std::string_view> choices) {
-  if (const std::string_view near = nearest(word, choices); !near.empty()) return "did you mean '" + std::string(near) + "'?";
+  if (const std::string_view near = nearest(word, choices); !near.empty())
+    return "did you mean '" + std::string(near) + "'?";
   std::string list = "use one of ";
   for (std::size_t i = 0; i < choices.size(); ++i) list += (i == 0 ? "" : ", ") + std::string(choices[i]);
   return list;

@@ -119,7 +119,10 @@ double roofline(const Machine& machine, const Operation& operation) { return flo
 
 Latency latency(const Machine& machine, const Operation& operation, Engine engine) {
   const Floor floor = floor_of(machine, operation);
-  Choice choice = fastest(machine, operation, [&](const TableFilter& f) { return matches(f, operation); });
+  const OperationClass exact = class_of(operation);
+  Choice choice = fastest(machine, operation, [&](const TableFilter& f) {
+    return f.operation == exact && matches_within_class(f, operation);
+  });
   bool stands_in = false;
   if (choice.table == nullptr) {
     stands_in = true;

@@ -67,7 +67,7 @@ std::vector<Axis> axes_of(std::span<const std::string_view> header, const std::s
   if (seconds == header.end() || n_axes == 0 || n_axes > max_axes)
     throw InputError(fmt::format("no table header: {}:1: name 1 to {} axes, then 'seconds'", where, max_axes));
   std::vector<Axis> axes;
-  for (const std::string_view name : header.first(n_axes)) axes.push_back({coordinate_from(name), {}});
+  for (const std::string_view name : header.first(n_axes)) axes.push_back({coordinate_from(name), {}, {}});
   return axes;
 }
 
@@ -83,7 +83,8 @@ void fill_grid(Table& table, std::span<const Row> rows, const std::string& where
     for (const Row& row : rows) values.push_back(row.at[a]);
     std::sort(values.begin(), values.end());
     values.erase(std::unique(values.begin(), values.end()), values.end());
-    points *= values.size();
+    table.axes[a] = axis_over(table.axes[a].coordinate, values);
+    points *= table.axes[a].values.size();
   }
   if (rows.size() != points)
     throw InputError(fmt::format("{} points where a full grid has {}: {}: every combination of the axes once",
@@ -174,6 +175,12 @@ double coordinate_of(const Operation& operation, Coordinate coordinate) {
   return 1;
 }
 
+Axis axis_over(Coordinate coordinate, std::vector<double> values) {
+  Axis axis{coordinate, std::move(values), {}};
+  for (const double value : axis.values) axis.log_values.push_back(std::log(value));
+  return axis;
+}
+
 Table table_from_csv(std::string_view csv, const std::string& where) {
   Table table;
   std::vector<Row> rows;
@@ -207,7 +214,10 @@ Table table_from_csv(std::string_view csv, const std::string& where) {
 }
 
 bool matches(const TableFilter& filter, const Operation& operation) {
-  if (filter.operation != class_of(operation)) return false;
+  return filter.operation == class_of(operation) && matches_within_class(filter, operation);
+}
+
+bool matches_within_class(const TableFilter& filter, const Operation& operation) {
   const auto* gemm = std::get_if<Gemm>(&operation);
   const auto* attention = std::get_if<Attention>(&operation);
   const auto* scan = std::get_if<Scan>(&operation);
@@ -237,7 +247,8 @@ Interpolated interpolate(const Table& table, const Operation& operation) {
     }
     const auto above = static_cast<std::size_t>(std::upper_bound(values.begin(), values.end(), at) - values.begin());
     low[a] = above - 1;
-    weight[a] = std::log(at / values[low[a]]) / std::log(values[above] / values[low[a]]);
+    const auto& logs = table.axes[a].log_values;
+    weight[a] = (std::log(at) - logs[low[a]]) / (logs[above] - logs[low[a]]);
   }
   for (std::size_t corner = 0; corner < (std::size_t{1} << n_axes); ++corner) {
     double corner_weight = 1;
@@ -262,7 +273,8 @@ void set_residual(Table& table) {
       const auto& values = table.axes[a].values;
       const std::size_t at = index / stride % values.size();
       if (at > 0 && at + 1 < values.size()) {
-        const double weight = std::log(values[at] / values[at - 1]) / std::log(values[at + 1] / values[at - 1]);
+        const auto& logs = table.axes[a].log_values;
+        const double weight = (logs[at] - logs[at - 1]) / (logs[at + 1] - logs[at - 1]);
         predicted += (1 - weight) * table.log_ratio[index - stride] + weight * table.log_ratio[index + stride];
         ++neighbours;
       }

@@ -47,13 +47,16 @@ struct TableFilter {
 
 struct Axis {
   Coordinate coordinate;
-  std::vector<double> values;  ///< ascending, positive
+  std::vector<double> values;      ///< ascending, positive
+  std::vector<double> log_values;  ///< natural logarithms of them
 };
+
+Axis axis_over(Coordinate coordinate, std::vector<double> values);
 
 /// Seconds of one kernel measured over a full rectangular grid, and how far interpolating it is off.
 struct Table {
-  std::string name;    ///< file stem
-  std::string kernel;  ///< what ran, with version: "cuBLASLt 13.0", "archfront prefill_attention"
+  std::string name;      ///< file stem
+  std::string kernel;    ///< what ran, with version: "cuBLASLt 13.0", "archfront prefill_attention"
   bool library = false;  ///< of a library that engines serve with, measured beside the project's own kernels
   TableFilter filter;
   std::vector<Axis> axes;
@@ -69,6 +72,8 @@ Table table_from_csv(std::string_view csv, const std::string& where);
 
 /// True if the table was measured for operations like this one.
 bool matches(const TableFilter& filter, const Operation& operation);
+/// The same for an operation known to be of the filter's class.
+bool matches_within_class(const TableFilter& filter, const Operation& operation);
 
 struct Interpolated {
   double log_ratio = 0;

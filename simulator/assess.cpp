@@ -157,6 +157,7 @@ struct Assessor::State {
   const LossModel* law;
   Workload workload;
   std::array<Step, n_passes> steps;
+  Pricing pricing;
   Operations scratch;
   RecallKinds recall_kinds;
   CostCache<LayerKey, LayerCosts> layers;
@@ -178,8 +179,7 @@ struct Assessor::State {
 
   LayerCosts cost_layer(const Architecture& architecture, const Layer& layer) {
     LayerCosts costs;
-    costs.passes =
-        passes_of([&](const Step& step) { return layer_cost(architecture, layer, *machine, step, scratch); });
+    costs.passes = passes_of([&](const Step& step) { return layer_cost(architecture, layer, step, pricing, scratch); });
     costs.footprint = layer_footprint(architecture, layer);
     costs.state_bytes = state_bytes(layer.mixer, steps[static_cast<std::size_t>(Pass::decode)]);
     const auto recall_context = static_cast<double>(workload.recall_context);
@@ -189,7 +189,7 @@ struct Assessor::State {
 
   EndsCosts cost_ends(const Architecture& architecture) {
     EndsCosts costs;
-    costs.passes = passes_of([&](const Step& step) { return ends_cost(architecture, *machine, step, scratch); });
+    costs.passes = passes_of([&](const Step& step) { return ends_cost(architecture, step, pricing, scratch); });
     costs.embedding = embedding_parameters(architecture);
     costs.final_norm = norm_parameters(architecture);
     return costs;
@@ -253,6 +253,7 @@ Assessor::Assessor(const Machine& machine, const Workload& workload, const LossM
                                            .law = &law,
                                            .workload = workload,
                                            .steps = steps_of(workload),
+                                           .pricing = Pricing(machine, workload.engine),
                                            .scratch = {},
                                            .recall_kinds = {},
                                            .layers = {},

@@ -1,22 +1,67 @@
 #include "simulator/step_cost.h"
 
+#include <bit>
 #include <cmath>
 
+#include "simulator/layer_hash.h"
 #include "simulator/lowering.h"
 
 namespace archfront {
 namespace {
 
-StepCost cost_of(const Operations& operations, const Machine& machine, Engine engine) {
+void mix(FieldHasher& hasher, const Gemm& o) {
+  for (const std::int64_t value : {o.m, o.n, o.k, o.groups}) hasher.mix(static_cast<std::uint64_t>(value));
+  hasher.mix(static_cast<std::uint64_t>(o.precision));
+}
+
+void mix(FieldHasher& hasher, const Attention& o) {
+  for (const std::int64_t value : {o.batch, o.query_length, o.context, o.window}) {
+    hasher.mix(static_cast<std::uint64_t>(value));
+  }
+  for (const int value : {o.n_heads, o.n_kv_heads, o.head_dim, o.sinks}) hasher.mix(static_cast<std::uint64_t>(value));
+  hasher.mix(std::bit_cast<std::uint64_t>(o.sparsity));
+  hasher.mix((o.decode ? 2U : 0U) + (o.backward ? 1U : 0U));
+  hasher.mix(4 * static_cast<std::uint64_t>(o.precision) + static_cast<std::uint64_t>(o.kv_precision));
+}
+
+void mix(FieldHasher& hasher, const Scan& o) {
+  for (const std::int64_t value : {o.batch, o.length}) hasher.mix(static_cast<std::uint64_t>(value));
+  for (const int value : {o.n_heads, o.key_dim, o.value_dim}) hasher.mix(static_cast<std::uint64_t>(value));
+  hasher.mix(4 * static_cast<std::uint64_t>(o.kind) + (o.decode ? 2U : 0U) + (o.backward ? 1U : 0U));
+  hasher.mix(4 * static_cast<std::uint64_t>(o.precision) + static_cast<std::uint64_t>(o.state_precision));
+}
+
+void mix(FieldHasher& hasher, const Elementwise& o) {
+  for (const double value : {o.read_bytes, o.written_bytes, o.flops}) hasher.mix(std::bit_cast<std::uint64_t>(value));
+}
+
+void mix(FieldHasher& hasher, const Embedding& o) {
+  for (const std::int64_t value : {o.tokens, o.d_model}) hasher.mix(static_cast<std::uint64_t>(value));
+  hasher.mix(static_cast<std::uint64_t>(o.precision));
+}
+
+void mix(FieldHasher& hasher, const Collective& o) {
+  hasher.mix(std::bit_cast<std::uint64_t>(o.bytes));
+  hasher.mix(16 * static_cast<std::uint64_t>(o.devices) + static_cast<std::uint64_t>(o.kind));
+}
+
+std::uint64_t hash_of(const Operation& operation) {
+  FieldHasher hasher;
+  hasher.mix(operation.index());
+  std::visit([&](const auto& o) { mix(hasher, o); }, operation);
+  return hasher.result();
+}
+
+StepCost cost_of(const Operations& operations, Pricing& pricing) {
   StepCost total;
   for (const CountedOperation& counted : operations) {
-    const Latency one = latency(machine, counted.operation, engine);
-    const double seconds = counted.count * one.seconds;
+    const OperationPrice& price = pricing.of(counted.operation);
+    const double seconds = counted.count * price.latency.seconds;
     total.seconds += seconds;
-    total.flops += counted.count * flops(counted.operation);
-    total.bytes += counted.count * minimum_bytes(counted.operation);
-    total.extrapolated = total.extrapolated || one.extrapolated;
-    total.error_seconds[table_group(counted.operation)] += seconds * one.relative_error;
+    total.flops += counted.count * price.flops;
+    total.bytes += counted.count * price.bytes;
+    total.extrapolated = total.extrapolated || price.latency.extrapolated;
+    total.error_seconds[table_group(counted.operation)] += seconds * price.latency.relative_error;
   }
   return total;
 }
@@ -41,32 +86,42 @@ void accumulate(StepCost& total, const StepCost& one, double count) {
   for (std::size_t i = 0; i < table_groups; ++i) total.error_seconds[i] += count * one.error_seconds[i];
 }
 
-StepCost layer_cost(const Architecture& architecture, const Layer& layer, const Machine& machine, const Step& step,
+const OperationPrice& Pricing::of(const Operation& operation) {
+  const std::uint64_t hash = hash_of(operation);
+  if (const OperationPrice* known = known_.find(operation, hash)) return *known;
+  return known_.insert(operation, hash,
+                       {.latency = latency(*machine_, operation, engine_),
+                        .flops = flops(operation),
+                        .bytes = minimum_bytes(operation)});
+}
+
+StepCost layer_cost(const Architecture& architecture, const Layer& layer, const Step& step, Pricing& pricing,
                     Operations& scratch) {
   scratch.clear();
   lower_layer(architecture, layer, step, scratch);
-  return cost_of(scratch, machine, step.engine);
+  return cost_of(scratch, pricing);
 }
 
-StepCost ends_cost(const Architecture& architecture, const Machine& machine, const Step& step, Operations& scratch) {
+StepCost ends_cost(const Architecture& architecture, const Step& step, Pricing& pricing, Operations& scratch) {
   scratch.clear();
   lower_ends(architecture, step, scratch);
-  return cost_of(scratch, machine, step.engine);
+  return cost_of(scratch, pricing);
 }
 
 StepCost step_cost(const Architecture& architecture, const Machine& machine, const Step& step) {
   StepCost total;
   Operations scratch;
+  Pricing pricing(machine, step.engine);
   const Layer* last = nullptr;
   StepCost one;
   for (const Block& block : architecture.blocks) {
     for (const Layer& layer : block.layers) {
-      if (last == nullptr || !(layer == *last)) one = layer_cost(architecture, layer, machine, step, scratch);
+      if (last == nullptr || !(layer == *last)) one = layer_cost(architecture, layer, step, pricing, scratch);
       last = &layer;
       accumulate(total, one, block.repeat);
     }
   }
-  accumulate(total, ends_cost(architecture, machine, step, scratch), 1);
+  accumulate(total, ends_cost(architecture, step, pricing, scratch), 1);
   return total;
 }
 

@@ -4,6 +4,7 @@
 
 #include "costmodels/latency.h"
 #include "simulator/architecture.h"
+#include "simulator/cost_cache.h"
 
 namespace archfront {
 
@@ -23,10 +24,31 @@ struct StepCost {
 /// Adds `one`, `count` times.
 void accumulate(StepCost& total, const StepCost& one, double count);
 
-/// One layer, or the ends, of a step on a machine. `scratch` is cleared and refilled; it saves allocating.
-StepCost layer_cost(const Architecture& architecture, const Layer& layer, const Machine& machine, const Step& step,
+/// One launch of an operation.
+struct OperationPrice {
+  Latency latency;
+  double flops = 0;
+  double bytes = 0;
+};
+
+/// Prices operations on one machine under one engine and remembers them: layers that differ share most of theirs.
+class Pricing {
+ public:
+  Pricing(const Machine& machine, Engine engine) : machine_(&machine), engine_(engine) {}
+  /// Valid until the next call.
+  const OperationPrice& of(const Operation& operation);
+
+ private:
+  const Machine* machine_;
+  Engine engine_;
+  CostCache<Operation, OperationPrice> known_;
+};
+
+/// One layer, or the ends, of a step. `scratch` is cleared and refilled; it saves allocating. The pricing's engine is
+/// the step's.
+StepCost layer_cost(const Architecture& architecture, const Layer& layer, const Step& step, Pricing& pricing,
                     Operations& scratch);
-StepCost ends_cost(const Architecture& architecture, const Machine& machine, const Step& step, Operations& scratch);
+StepCost ends_cost(const Architecture& architecture, const Step& step, Pricing& pricing, Operations& scratch);
 /// The whole step: its layers in order, then its ends.
 StepCost step_cost(const Architecture& architecture, const Machine& machine, const Step& step);
 

@@ -45,7 +45,7 @@ TEST(Latency, TheFastestMatchingTableIsUsed) {
   for (const double ratio : {1.5, 1.2, 1.9}) {
     Table table;
     table.filter.operation = OperationClass::elementwise;
-    table.axes = {{Coordinate::bytes, {1}}};
+    table.axes = {axis_over(Coordinate::bytes, {1})};
     table.seconds = {1};
     table.log_ratio = {std::log(ratio)};
     machine.tables.push_back(table);
@@ -58,7 +58,7 @@ TEST(Latency, BackwardWithoutATableUsesItsForwardsRatio) {
   Machine machine = gpu();
   Table table;
   table.filter.operation = OperationClass::attention_prefill;
-  table.axes = {{Coordinate::batch_heads, {1}}};
+  table.axes = {axis_over(Coordinate::batch_heads, {1})};
   table.seconds = {1};
   table.log_ratio = {std::log(2.0)};
   machine.tables.push_back(table);

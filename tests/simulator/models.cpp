@@ -47,7 +47,7 @@ Machine round_machine() {
   const auto add = [&](OperationClass operation, Coordinate coordinate, double slowdown) {
     Table table;
     table.filter.operation = operation;
-    table.axes = {{coordinate, {1, 1e12}}};
+    table.axes = {axis_over(coordinate, {1, 1e12})};
     table.log_ratio = {std::log(slowdown), std::log(slowdown)};
     table.seconds = {1, 1};
     table.residual = 0.05;
