@@ -58,9 +58,6 @@ std::int64_t whole_from(const std::string& text, std::string_view name);
 /// An existing database. Throws InputError if there is none.
 Store open_store(const std::string& path);
 
-/// Writes a file whole or not at all, making its folder. Throws std::runtime_error naming the reason.
-void write_file(const std::filesystem::path& path, std::string_view text);
-
 /// Writes text whole, or throws std::runtime_error naming the reason.
 void write(std::FILE* out, std::string_view text);
 

@@ -7,6 +7,7 @@
 
 #include "costmodels/errors.h"
 #include "experiments/command.h"
+#include "results/file.h"
 #include "results/store.h"
 
 namespace archfront {
@@ -61,7 +62,7 @@ int run_export(std::span<const std::string> arguments, std::FILE* out) {
     write(out, text);
     return 0;
   }
-  write_file(given["out"].as<std::string>(), text);
+  replace_file(given["out"].as<std::string>(), text);
   return 0;
 }
 

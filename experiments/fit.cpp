@@ -8,6 +8,7 @@
 #include "costmodels/errors.h"
 #include "experiments/command.h"
 #include "experiments/text.h"
+#include "results/file.h"
 #include "results/report.h"
 #include "simulator/scaling/expression.h"
 
@@ -105,7 +106,7 @@ int run_fit(std::span<const std::string> arguments, std::FILE* out) {
     runs = select_rows(runs, rows_where(runs, where, "--where"));
   const FitResult result = fit(runs, options_from(given));
   const StoredFit stored{.id = 0, .law = result.law, .runs = path, .made = "", .json = with_runs(result).dump()};
-  if (const auto& save = given["save"].as<std::string>(); !save.empty()) write_file(save, result.law_file + "\n");
+  if (const auto& save = given["save"].as<std::string>(); !save.empty()) replace_file(save, result.law_file + "\n");
   if (const auto& db = given["db"].as<std::string>(); !db.empty()) Store(std::filesystem::path(db)).add_fit(stored);
   if (const auto& report = given["report"].as<std::string>(); !report.empty()) write_html(report, stored);
   write(out, format == Format::json ? to_json(result).dump() + "\n" : to_text(result, path));

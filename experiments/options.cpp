@@ -100,26 +100,7 @@ std::int64_t whole_from(const std::string& text, std::string_view name) {
 Store open_store(const std::string& path) {
   if (!std::filesystem::exists(path))
     throw InputError(fmt::format("no database: {}: give --db, the file a search wrote", path));
-  return Store{std::filesystem::path(path)};
-}
-
-void write_file(const std::filesystem::path& path, std::string_view text) {
-  const std::filesystem::path partial = path.string() + ".partial";
-  const auto failed = [&path, &partial] {
-    const std::string reason = std::strerror(errno);
-    std::error_code ignored;
-    std::filesystem::remove(partial, ignored);
-    throw std::runtime_error(fmt::format("cannot write {}: {}", path.string(), reason));
-  };
-  std::error_code ignored;
-  if (path.has_parent_path()) std::filesystem::create_directories(path.parent_path(), ignored);
-  {
-    std::ofstream file(partial, std::ios::binary);
-    file.write(text.data(), static_cast<std::streamsize>(text.size()));
-    file.close();
-    if (!file) failed();
-  }
-  if (std::rename(partial.c_str(), path.c_str()) != 0) failed();
+  return Store(path, Access::read);
 }
 
 void write(std::FILE* out, std::string_view text) {

@@ -5,6 +5,7 @@
 
 #include "costmodels/errors.h"
 #include "experiments/command.h"
+#include "results/file.h"
 
 namespace archfront {
 
@@ -36,9 +37,9 @@ void report_sweep(const std::filesystem::path& path, Store& store, const po::var
     const std::string machine_json = machine_json_of(sweep.machine);
     write_html(path, config, result, {.started = sweep.started, .machine_json = machine_json});
   } else if (extension == ".csv") {
-    write_file(path, to_csv(config, result));
+    replace_file(path, to_csv(config, result));
   } else if (extension == ".json") {
-    write_file(path, to_json(config, result) + "\n");
+    replace_file(path, to_json(config, result) + "\n");
   } else {
     write_picture(path, config, result, {.x = given["x"].as<std::string>(), .y = given["y"].as<std::string>()});
   }
@@ -46,7 +47,7 @@ void report_sweep(const std::filesystem::path& path, Store& store, const po::var
 
 void report_fit(const std::filesystem::path& path, Store& store, const std::string& name) {
   const StoredFit fit = store.find_fit(name);
-  if (path.extension() == ".json") return write_file(path, fit.json + "\n");
+  if (path.extension() == ".json") return replace_file(path, fit.json + "\n");
   if (path.extension() == ".html") return write_html(path, fit);
   throw InputError(
       fmt::format("'{}' is no kind of fit report: --out: end the name in .html or .json", path.extension().string()));
