@@ -106,8 +106,9 @@ std::string to_text(const Answer& answer) {
   std::stable_sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) { return a.seconds > b.seconds; });
   for (const OperationCost& o : sorted)
     table.add({o.name, o.kind, fmt::format("{:g}", o.count), show_seconds(o.seconds),
-               fmt::format("{:.1f}%", 100 * o.seconds / e.time.seconds), show_rate(o.flops / o.seconds),
-               show_bandwidth(o.bytes / o.seconds), std::string(to_string(o.bound))});
+               fmt::format("{:.1f}%", 100 * o.seconds / e.time.seconds),
+               o.flops > 0 ? show_rate(o.flops / o.seconds) : "-", show_bandwidth(o.bytes / o.seconds),
+               std::string(to_string(o.bound))});
   return text + "\n" + table.text();
 }
 

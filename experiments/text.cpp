@@ -29,7 +29,7 @@ std::string scaled(double value, std::span<const Scale> scales) {
   return fmt::format("{:.{}f}{}{}", shown, decimals, chosen->unit.empty() ? "" : " ", chosen->unit);
 }
 
-/// "12.4 ms", "$3", "-1", "1%" or nothing; not "8192/5504" or "16 layers", which are words about numbers.
+/// "12.4 ms", "$3", "-", "1%" or nothing; not "8192/5504" or "16 layers", which are words about numbers.
 bool is_quantity(const std::string& cell) {
   constexpr std::string_view words = "/:,";
   if (cell.empty()) return true;
