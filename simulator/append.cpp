@@ -13,4 +13,9 @@ void append_unfused_norm(Operations& operations, double elements, const Step& st
   operations.push_back({"norm_weight", 1, Elementwise{.read_bytes = low, .written_bytes = low, .flops = 0}});
 }
 
+void append_convolution(Operations& operations, double elements, double tail, const Step& step) {
+  append_elementwise(operations, "convolution", elements + tail, elements + tail, step);
+  if (step.engine == Engine::eager) append_elementwise(operations, "silu", elements, elements, step);
+}
+
 }  // namespace archfront

@@ -21,6 +21,20 @@ inline void append_elementwise(Operations& operations, std::string_view name, do
        Elementwise{.read_bytes = read_elements * bytes, .written_bytes = written_elements * bytes, .flops = 0}});
 }
 
+/// Elements a decode step shifts in the tail that a causal convolution of `width` taps keeps of every sequence.
+inline double conv_tail(double channels, int width, const Step& step) {
+  if (step.phase != Phase::decode || width <= 1) return 0;
+  return channels * (width - 1) * static_cast<double>(step.batch);
+}
+
+/// Bytes of that tail for one sequence.
+inline double conv_tail_bytes(double channels, int width, const Step& step) {
+  return width > 1 ? channels * (width - 1) * bytes_per_element(step.precision) : 0;
+}
+
+/// Adds a causal convolution over `elements` with the SiLU behind it; fused where the engine fuses.
+void append_convolution(Operations& operations, double elements, double tail, const Step& step);
+
 /// Adds a root-mean-square norm of `elements` as a framework without fusion launches it: up to f32, square, mean,
 /// scale, back down, times the weight.
 void append_unfused_norm(Operations& operations, double elements, const Step& step);

@@ -28,11 +28,7 @@ void lower_projections(const GatedDeltaNet& mixer, int d_model, const Step& step
 
 void lower_convolution(const GatedDeltaNet& mixer, const Step& step, Operations& operations) {
   const double channels = static_cast<double>(conv_channels(mixer)) * static_cast<double>(tokens(step));
-  // A decode step shifts the tail it keeps of every sequence by one token.
-  const double tail =
-      step.phase == Phase::decode && mixer.conv_width > 1
-          ? static_cast<double>(conv_channels(mixer)) * (mixer.conv_width - 1) * static_cast<double>(step.batch)
-          : 0;
+  const double tail = conv_tail(static_cast<double>(conv_channels(mixer)), mixer.conv_width, step);
   if (step.engine == Engine::graph) {  // convolution, SiLU and the unit norm of q and k in one pass
     append_elementwise(operations, "convolution", channels + tail, channels + tail, step);
     return;
@@ -78,8 +74,7 @@ std::int64_t parameters(const GatedDeltaNet& mixer, int d_model) {
 
 double state_bytes(const GatedDeltaNet& mixer, const Step& step) {
   const double state = static_cast<double>(key_width(mixer)) * mixer.value_dim * bytes_per_element(Precision::f32);
-  const double tail = mixer.conv_width > 1 ? static_cast<double>(conv_channels(mixer)) * (mixer.conv_width - 1) : 0;
-  return state + tail * bytes_per_element(step.precision);
+  return state + conv_tail_bytes(static_cast<double>(conv_channels(mixer)), mixer.conv_width, step);
 }
 
 double kept_elements(const GatedDeltaNet& mixer, int /*d_model*/) {

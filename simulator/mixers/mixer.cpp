@@ -39,6 +39,12 @@ MixerTraits traits_of(const RetNet& mixer, double /*context*/) {
   return result;
 }
 
+MixerTraits traits_of(const Mamba2& mixer, double /*context*/) {
+  MixerTraits result = recurrence_traits(mixer);
+  result.gated = true;
+  return result;
+}
+
 }  // namespace
 
 std::string_view kind_name(const Mixer& mixer) { return mixer_kinds[mixer.index()]; }

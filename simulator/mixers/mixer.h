@@ -6,18 +6,19 @@
 #include <variant>
 
 #include "simulator/mixers/gated_delta_net.h"
+#include "simulator/mixers/mamba2.h"
 #include "simulator/mixers/retnet.h"
 #include "simulator/mixers/softmax_attention.h"
 
 namespace archfront {
 
 /// What mixes tokens in a layer. A new mixer is a file pair beside this one and an entry here.
-using Mixer = std::variant<SoftmaxAttention, GatedDeltaNet, RetNet>;
+using Mixer = std::variant<SoftmaxAttention, GatedDeltaNet, RetNet, Mamba2>;
 
-/// The name a mixer has in the native form: "softmax", "gated_delta_net", "retnet".
+/// The name a mixer has in the native form: "softmax", "gated_delta_net", "retnet", "mamba2".
 std::string_view kind_name(const Mixer& mixer);
 /// All of them, in the order of the variant.
-inline constexpr std::array<std::string_view, 3> mixer_kinds{"softmax", "gated_delta_net", "retnet"};
+inline constexpr std::array<std::string_view, 4> mixer_kinds{"softmax", "gated_delta_net", "retnet", "mamba2"};
 
 /// The functions each mixer has, for whichever it is.
 std::int64_t parameters(const Mixer& mixer, int d_model);

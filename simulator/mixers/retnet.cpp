@@ -9,6 +9,7 @@ namespace {
 std::int64_t key_width(const RetNet& mixer) { return std::int64_t{mixer.n_heads} * mixer.key_dim; }
 std::int64_t value_width(const RetNet& mixer) { return std::int64_t{mixer.n_heads} * mixer.value_dim; }
 std::int64_t gate_width(const RetNet& mixer) { return mixer.output_gate ? value_width(mixer) : 0; }
+std::int64_t conv_channels(const RetNet& mixer) { return 2 * key_width(mixer) + value_width(mixer); }
 std::int64_t decay_width(const RetNet& mixer) { return mixer.data_dependent_gate ? mixer.n_heads : 0; }
 
 void lower_projections(const RetNet& mixer, int d_model, const Step& step, Operations& operations) {
@@ -39,6 +40,13 @@ void lower_rotary(const RetNet& mixer, const Step& step, Operations& operations)
   }
 }
 
+void lower_convolution(const RetNet& mixer, const Step& step, Operations& operations) {
+  if (mixer.conv_width == 0) return;
+  const auto channels = static_cast<double>(conv_channels(mixer));
+  append_convolution(operations, channels * static_cast<double>(tokens(step)),
+                     conv_tail(channels, mixer.conv_width, step), step);
+}
+
 void lower_output_norm(const RetNet& mixer, const Step& step, Operations& operations) {
   const double values = static_cast<double>(value_width(mixer)) * static_cast<double>(tokens(step));
   if (step.engine == Engine::graph) {  // norm of each head times SiLU of the gate
@@ -58,25 +66,29 @@ void validate(const RetNet& mixer, int d_model, std::string_view where) {
   check_range("n_heads", mixer.n_heads, 1, limits::n_heads, where);
   check_range("key_dim", mixer.key_dim, 1, limits::head_dim, where);
   check_range("value_dim", mixer.value_dim, 1, limits::head_dim, where);
+  check_range("conv_width", mixer.conv_width, 0, limits::conv_width, where);
 }
 
 std::int64_t parameters(const RetNet& mixer, int d_model) {
   const std::int64_t columns = 2 * key_width(mixer) + value_width(mixer) + gate_width(mixer) + decay_width(mixer);
-  return d_model * columns + value_width(mixer) * d_model + mixer.value_dim;
+  return d_model * columns + value_width(mixer) * d_model + mixer.conv_width * conv_channels(mixer) + mixer.value_dim;
 }
 
-double state_bytes(const RetNet& mixer, const Step& /*step*/) {
-  return static_cast<double>(key_width(mixer)) * mixer.value_dim * bytes_per_element(Precision::f32);
+double state_bytes(const RetNet& mixer, const Step& step) {
+  const double state = static_cast<double>(key_width(mixer)) * mixer.value_dim * bytes_per_element(Precision::f32);
+  return state + conv_tail_bytes(static_cast<double>(conv_channels(mixer)), mixer.conv_width, step);
 }
 
 double kept_elements(const RetNet& mixer, int /*d_model*/) {
   // The projections, the turned q and k, the scan's output and the normed output; the decay in f32.
+  const std::int64_t convolved = mixer.conv_width > 0 ? conv_channels(mixer) : 0;
   return static_cast<double>(4 * key_width(mixer) + 3 * value_width(mixer) + gate_width(mixer) +
-                             2 * decay_width(mixer));
+                             2 * decay_width(mixer) + convolved);
 }
 
 void lower(const RetNet& mixer, int d_model, const Step& step, Operations& operations) {
   lower_projections(mixer, d_model, step, operations);
+  lower_convolution(mixer, step, operations);
   lower_rotary(mixer, step, operations);
   const bool decode = step.phase == Phase::decode;
   operations.push_back({"retention_scan", 1,

@@ -17,6 +17,7 @@ struct RetNet {
   int n_heads = 1;
   int key_dim = 128;                 ///< per head
   int value_dim = 128;               ///< per head
+  int conv_width = 0;                ///< taps of a causal convolution over q, k and v; 0: none
   bool data_dependent_gate = false;  ///< one gate logit a head from the token
   bool output_gate = true;
   bool operator==(const RetNet&) const = default;
@@ -24,9 +25,10 @@ struct RetNet {
 
 /// Throws InputError naming the field and what it may be. The functions below take a mixer that passed.
 void validate(const RetNet& mixer, int d_model, std::string_view where = "retnet mixer");
-/// Weights of one layer: projections q, k, v, gate, o; the decay's [d_model, n_heads]; the norm [value_dim].
+/// Weights of one layer: projections q, k, v, gate, o; the decay's [d_model, n_heads]; convolutions; the norm
+/// [value_dim].
 std::int64_t parameters(const RetNet& mixer, int d_model);
-/// Bytes one sequence keeps in one layer: the f32 state, the same at every context.
+/// Bytes one sequence keeps in one layer: the f32 state and the convolution's tail, the same at every context.
 double state_bytes(const RetNet& mixer, const Step& step);
 /// Elements a token leaves behind for the backward pass, inside the mixer; also its working set in inference.
 double kept_elements(const RetNet& mixer, int d_model);
@@ -40,6 +42,7 @@ void describe(Fields& fields, M& mixer) {
   fields.integer(Presence::required, "n_heads", mixer.n_heads, mixer.n_heads, 1, limits::n_heads);
   fields.integer(Presence::required, "key_dim", mixer.key_dim, mixer.key_dim, 1, limits::head_dim);
   fields.integer(Presence::required, "value_dim", mixer.value_dim, mixer.value_dim, 1, limits::head_dim);
+  fields.integer(Presence::optional, "conv_width", mixer.conv_width, defaults.conv_width, 0, limits::conv_width);
   fields.flag(Presence::optional, "data_dependent_gate", mixer.data_dependent_gate, defaults.data_dependent_gate);
   fields.flag(Presence::optional, "output_gate", mixer.output_gate, defaults.output_gate);
 }

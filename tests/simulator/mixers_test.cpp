@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "costmodels/errors.h"
+#include "simulator/footprint.h"
 #include "simulator/mixers/mixer.h"
 
 namespace archfront {
@@ -64,6 +65,33 @@ TEST(Mixers, TraitsSayWhatALayerCanSee) {
   EXPECT_EQ(delta.state_elements, 4 * 64 * 32);
   EXPECT_FALSE(traits(RetNet{}, 4096).gated);
   EXPECT_TRUE(traits(RetNet{.data_dependent_gate = true}, 4096).gated);
+}
+
+/// state-spaces/mamba2-2.7b: 64 layers of 2560, 80 heads of 64, state 128, no feed-forward, tied head.
+TEST(Mixers, Mamba2CountsToItsPublishedCheckpoint) {
+  Architecture model;
+  model.d_model = 2560;
+  model.vocab_size = 50288;
+  model.blocks = {
+      {.repeat = 64, .layers = {{.mixer = Mamba2{.n_heads = 80}, .feed_forward = {.kind = FeedForward::Kind::none}}}}};
+  EXPECT_EQ(parameters(model).total, 2'702'599'680);
+}
+
+TEST(Mixers, Mamba2SharesKeysAndQueriesInItsGroups) {
+  const Step decode{.phase = Phase::decode, .batch = 1, .context = 4096};
+  const Mamba2 one{.n_heads = 16, .key_dim = 128, .value_dim = 64};
+  const Mamba2 four{.n_heads = 16, .key_dim = 128, .value_dim = 64, .n_groups = 4};
+  // three groups more: B and C of 128 each, in the projection, and in the convolution's four taps and bias
+  EXPECT_EQ(parameters(four, 512) - parameters(one, 512), 3 * 256 * (512 + 5));
+  EXPECT_EQ(state_bytes(one, decode), 16 * 128 * 64 * 4 + 3 * (16 * 64 + 256) * 2);
+}
+
+TEST(Mixers, AConvolutionAddsItsTapsAndItsTailToRetNet) {
+  const RetNet plain{.n_heads = 8};
+  const RetNet convolved{.n_heads = 8, .conv_width = 4};
+  const Step decode{.phase = Phase::decode, .batch = 1, .context = 4096};
+  EXPECT_EQ(parameters(convolved, 1024) - parameters(plain, 1024), 4 * 3 * 1024);
+  EXPECT_EQ(state_bytes(convolved, decode) - state_bytes(plain, decode), 3 * 3 * 1024 * 2);
 }
 
 TEST(Mixers, RefusalsNameTheFieldAndWhatItMayBe) {

@@ -89,7 +89,8 @@ TEST(NativeForm, UnknownKindsListWhatThereIs) {
   mixer(form, 0)["kind"] = "hyena";
   EXPECT_EQ(
       error_of(form),
-      "unknown kind 'hyena' in blocks[0].layers[0].mixer: config.json: use one of softmax, gated_delta_net, retnet");
+      "unknown kind 'hyena' in blocks[0].layers[0].mixer: config.json: use one of softmax, gated_delta_net, retnet, "
+      "mamba2");
   form = hybrid_form();
   feed_forward(form, 1)["kind"] = "dense";
   EXPECT_EQ(error_of(form),
