@@ -31,6 +31,8 @@ Json parse_machine(const fs::path& path) {
     return Json::parse(read_file(path));
   } catch (const Json::parse_error& error) {
     throw InputError(fmt::format("not JSON: {}, byte {}: measure the machine again", path.string(), error.byte));
+  } catch (const Json::out_of_range&) {
+    throw InputError(fmt::format("a number is too large to read: {}: measure the machine again", path.string()));
   }
 }
 

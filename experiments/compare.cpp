@@ -50,6 +50,7 @@ int run_compare(std::span<const std::string> arguments, std::FILE* out) {
   const auto given = parse(compare_options(), arguments, out);
   if (given.empty()) return 0;
   const Format format = format_from(given);
+  if (format == Format::csv) throw InputError("no csv of a comparison: --format: use one of text, json");
   const auto names =
       given.count("sweeps") > 0 ? given["sweeps"].as<std::vector<std::string>>() : std::vector<std::string>{};
   if (names.size() < 2) throw InputError("fewer than two sweeps: command line: name two or more stored sweeps");

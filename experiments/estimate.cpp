@@ -122,6 +122,8 @@ Json parse_json(const std::string& text, const std::string& where) {
     return Json::parse(text);
   } catch (const Json::parse_error& error) {
     throw InputError(fmt::format("not JSON: {}, byte {}: give one JSON object", where, error.byte));
+  } catch (const Json::out_of_range&) {
+    throw InputError(fmt::format("a number is too large to read: {}: give sizes of a model that can be built", where));
   }
 }
 
@@ -158,8 +160,9 @@ Answer answer(const Request& request, Loaded& loaded, const std::string& where) 
   made.step.engine = engine_from(request.engine);
   made.step.recompute_layer = recompute_from(request.recompute);
   const double training_tokens = number_from(request.tokens, "tokens");
-  if (training_tokens < 0)
-    throw InputError(fmt::format("'{}' training tokens: --tokens: give 0 (20 a parameter) or more", request.tokens));
+  if (training_tokens != 0 && (training_tokens < 1e6 || training_tokens > 1e18))
+    throw InputError(
+        fmt::format("{} training tokens: --tokens: give 1e6 to 1e18, or 0 for 20 a parameter", request.tokens));
   const Machine& machine = loaded.machine(request.machine, request.kernels);
   made.machine = machine.name;
   made.estimate = estimate(made.architecture, machine, made.step, loaded.law(request.law), training_tokens);
@@ -170,7 +173,8 @@ int answer_file(const std::string& path, const Request& defaults, std::FILE* out
   std::ifstream file;
   if (path != "-") file.open(path);
   std::istream& in = path == "-" ? std::cin : file;
-  if (!in) throw InputError(fmt::format("cannot read the requests: {}: a JSONL file, one request a line", path));
+  if (!in || std::filesystem::is_directory(path))
+    throw InputError(fmt::format("cannot read the requests: {}: a JSONL file, one request a line", path));
   Loaded loaded;
   int code = 0;
   std::string line;

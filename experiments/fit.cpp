@@ -98,6 +98,7 @@ int run_fit(std::span<const std::string> arguments, std::FILE* out) {
   const auto given = parse(fit_options(), arguments, out);
   if (given.empty()) return 0;
   const Format format = format_from(given);
+  if (format == Format::csv) throw InputError("no csv of a fit: --format: use one of text, json");
   if (given.count("runs") == 0) throw InputError("no runs: --runs: give a CSV or JSONL file of logged runs");
   const auto& path = given["runs"].as<std::string>();
   RunTable runs = load_runs(path);

@@ -53,25 +53,65 @@ RunOptions run_options(const po::variables_map& given) {
   if (options.threads < 0)
     throw InputError(fmt::format("{} threads: --threads: give 0 (all) or more", options.threads));
   if (!(options.budget_seconds >= 0))
-    throw InputError("a negative time budget: --budget-seconds: give 0 (none) or more");
+    throw InputError(
+        fmt::format("a time budget of {} seconds: --budget-seconds: give 0 (none) or more", options.budget_seconds));
   return options;
 }
 
+/// Everything a sweep needs, read before anything is stored.
+struct Prepared {
+  SweepConfig config;
+  Machine machine;
+  LossModel law;
+  std::vector<Architecture> references;
+  RunOptions options;
+};
+
+Prepared prepare(const po::variables_map& given) {
+  Prepared prepared;
+  prepared.config = load_sweep(given["sweep"].as<std::string>());
+  const SweepConfig& config = prepared.config;
+  prepared.machine = find_machine(config.machine, calibrations_folder());
+  keep_kernels(prepared.machine, config.kernels);
+  prepared.law = load_law(config.law.empty() ? "default" : config.law, laws_folder());
+  prepared.references = load_references(config);
+  prepared.options = run_options(given);
+  return prepared;
+}
+
+/// The folder of a file that is written when all is done.
+void check_folder(const std::filesystem::path& path, const char* option) {
+  const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : ".";
+  if (!std::filesystem::is_directory(folder))
+    throw InputError(fmt::format("no folder '{}': --{}: make it, or give another path", folder.string(), option));
+}
+
 /// Runs with every write of the store on its own thread.
-SweepResult run_stored(const SweepConfig& config, const Machine& machine, Store& store, std::int64_t sweep,
-                       RunOptions options) {
-  const LossModel law = load_law(config.law.empty() ? "default" : config.law, laws_folder());
+SweepResult run_stored(const Prepared& prepared, Store& store, std::int64_t sweep) {
+  RunOptions options = prepared.options;
   options.resume = store.last_checkpoint(sweep);
   const double resumed = options.resume ? static_cast<double>(options.resume->evaluated) : 0;
   ProgressLine line;
   StoreWriter writer(store, sweep);
   options.progress = [&line, resumed](const Progress& p) { line.show(progress_text(p, resumed)); };
   options.checkpoint = [&writer](const Checkpoint& checkpoint) { writer.save(checkpoint); };
-  if (config.store == StorePolicy::all)
+  if (prepared.config.store == StorePolicy::all)
     options.evaluated = [&writer](std::span<const Point> points) { writer.add(points); };
-  SweepResult result = run_sweep(config, machine, law, load_references(config), options);
+  SweepResult result = run_sweep(prepared.config, prepared.machine, prepared.law, prepared.references, options);
   writer.finish();
   return result;
+}
+
+SweepResult run_and_finish(const Prepared& prepared, Store& store, std::int64_t sweep) {
+  try {
+    SweepResult result = run_stored(prepared, store, sweep);
+    store.finish_sweep(sweep, prepared.config, result);
+    return result;
+  } catch (const InputError&) {
+    // no candidate is feasible, or nothing was done yet: there is nothing to go on with
+    if (!store.last_checkpoint(sweep)) store.drop_sweep(sweep);
+    throw;
+  }
 }
 
 }  // namespace
@@ -81,16 +121,15 @@ int run_search(std::span<const std::string> arguments, std::FILE* out) {
   if (given.empty()) return 0;
   if (given.count("sweep") == 0) throw InputError("no sweep file: command line: archfront search SWEEP.ini");
   const Format format = format_from(given);
-  const SweepConfig config = load_sweep(given["sweep"].as<std::string>());
-  Machine machine = find_machine(config.machine, calibrations_folder());
-  keep_kernels(machine, config.kernels);
+  const Prepared prepared = prepare(given);
+  const SweepConfig& config = prepared.config;
   const std::filesystem::path db = given["db"].as<std::string>();
-  if (db.has_parent_path()) std::filesystem::create_directories(db.parent_path());
+  check_folder(db, "db");
+  if (given.count("report") > 0) check_folder(given["report"].as<std::string>(), "report");
   Store store(db);
-  store.add_calibration(machine.name, machine_json_of(config.machine));
+  store.add_calibration(prepared.machine.name, machine_json_of(config.machine));
   const std::int64_t sweep = store.begin_sweep(config, given["resume"].as<bool>());
-  const SweepResult result = run_stored(config, machine, store, sweep, run_options(given));
-  store.finish_sweep(sweep, config, result);
+  const SweepResult result = run_and_finish(prepared, store, sweep);
   std::string report;
   if (given.count("report") > 0) {
     report = given["report"].as<std::string>();

@@ -72,6 +72,11 @@ std::string rejected_text(const SweepResult& result) {
   return text.empty() ? "" : "rejected, with one of each:\n" + text + "\n";
 }
 
+std::string_view what_it_covers(const SweepResult& result) {
+  if (!result.complete) return "stopped early";
+  return result.exhaustive ? "every one" : "evolved";
+}
+
 /// The point that decodes fastest among those with a loss no higher than the first reference's.
 const FrontierPoint* fastest_at_no_loss(const SweepResult& result) {
   const FrontierPoint* best = nullptr;
@@ -113,7 +118,7 @@ std::string to_text(const SweepConfig& config, const SweepResult& result, std::s
   std::string text = fmt::format("{} on {}: {} of {} candidates evaluated in {} ({}/s), {}, {} on the frontier\n\n",
                                  result.name, result.machine, show_count(static_cast<double>(result.evaluated)),
                                  show_count(static_cast<double>(result.visited)), show_seconds(result.seconds),
-                                 show_count(rate), result.exhaustive ? "every one" : "evolved", result.frontier.size());
+                                 show_count(rate), what_it_covers(result), result.frontier.size());
   text += frontier_table(config, result, rows) + "\n" + rejected_text(result) + answer(result);
   if (!result.complete) text += "stopped by its time budget: --resume goes on\n";
   if (!report.empty()) text += fmt::format("report    {}\n", report);

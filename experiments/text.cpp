@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <nlohmann/json.hpp>
 #include <span>
 
 namespace archfront {
@@ -82,6 +83,27 @@ std::string TextTable::text() const {
     out += line + "\n";
   }
   return out;
+}
+
+std::string TextTable::csv() const {
+  std::string out;
+  for (const auto& row : rows_)
+    for (std::size_t column = 0; column < row.size(); ++column) {
+      const bool quoted = row[column].find(',') != std::string::npos;
+      out += fmt::format("{}{}{}{}", quoted ? "\"" : "", row[column], quoted ? "\"" : "",
+                         column + 1 < row.size() ? ',' : '\n');
+    }
+  return out;
+}
+
+std::string TextTable::json() const {
+  nlohmann::json array = nlohmann::json::array();
+  for (std::size_t r = 1; r < rows_.size(); ++r) {
+    nlohmann::json object;
+    for (std::size_t column = 0; column < rows_[r].size(); ++column) object[rows_[0][column]] = rows_[r][column];
+    array.push_back(object);
+  }
+  return array.dump() + "\n";
 }
 
 }  // namespace archfront

@@ -22,6 +22,9 @@ class TextTable {
   explicit TextTable(std::vector<std::string> header);
   void add(std::vector<std::string> row);
   std::string text() const;
+  /// The same cells, as they are read, for programs: comma-separated, or an array of objects by column.
+  std::string csv() const;
+  std::string json() const;
 
  private:
   std::vector<std::vector<std::string>> rows_;

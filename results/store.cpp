@@ -115,6 +115,15 @@ std::int64_t Store::begin_sweep(const SweepConfig& config, bool resume) {
   return sweep;
 }
 
+void Store::drop_sweep(std::int64_t sweep) {
+  const std::lock_guard lock(state_->mutex);
+  state_->waiting.erase(sweep);
+  Transaction transaction(state_->database);
+  Statement drop(state_->database, "DELETE FROM sweeps WHERE id = ?");
+  drop.bind(1, sweep).run();
+  transaction.commit();
+}
+
 std::optional<Checkpoint> Store::last_checkpoint(std::int64_t sweep) {
   const std::lock_guard lock(state_->mutex);
   Statement row(state_->database,

@@ -73,6 +73,9 @@ class Store {
   /// Stores the result. A complete sweep's checkpoint is dropped; one that a time budget stopped can still be resumed.
   void finish_sweep(std::int64_t sweep, const SweepConfig& config, const SweepResult& result);
 
+  /// Removes a sweep and all that belongs to it.
+  void drop_sweep(std::int64_t sweep);
+
   std::vector<StoredSweep> sweeps();
   /// By id or by name (the newest complete one, or if there is none the newest with a result). Throws InputError naming
   /// what there is.

@@ -119,7 +119,7 @@ std::string to_json(const SweepConfig& config, const SweepResult& result) {
       {"candidates_per_second", result.seconds > 0 ? static_cast<double>(result.evaluated) / result.seconds : 0}};
   json["rejected"] = nlohmann::ordered_json::object();
   for (const auto& [reason, seen] : result.rejected) json["rejected"][reason] = seen.count;
-  json["exhaustive"] = result.exhaustive;
+  json["exhaustive"] = result.exhaustive && result.complete;
   json["objectives"] = nlohmann::ordered_json::array();
   for (const Objective* objective : config.objectives)
     json["objectives"].push_back(

@@ -147,6 +147,8 @@ Architecture architecture_from_text(std::string_view text, const std::string& wh
     return architecture_from_json(nlohmann::json::parse(text), where);
   } catch (const nlohmann::json::parse_error& error) {
     throw malformed(error, text, where);
+  } catch (const nlohmann::json::out_of_range&) {
+    throw InputError(fmt::format("a number is too large to read: {}: give sizes of a model that can be built", where));
   }
 }
 

@@ -137,13 +137,11 @@ json write_hugging_face(const Architecture& architecture) {
                                  suggestion(architecture.family, model_types())));
   }
   if (auto config = faithful_config(architecture, unrolled, *family)) return *config;
-  std::vector<std::string_view> able;
   for (const Family& other : families()) {
-    if (faithful_config(architecture, unrolled, other)) able.push_back(other.model_type);
+    if (auto config = faithful_config(architecture, unrolled, other)) return *config;
   }
-  throw InputError(fmt::format(
-      "a {} config.json cannot say these layers: {}: {}", architecture.family, architecture.name,
-      able.empty() ? "save the native form" : fmt::format("set the family to one of {}", fmt::join(able, ", "))));
+  throw InputError(
+      fmt::format("no Hugging Face config.json can say these layers: {}: save the native form", architecture.name));
 }
 
 }  // namespace archfront

@@ -39,12 +39,16 @@ std::string shipped_names(const fs::path& folder) {
 
 Json read_json(const fs::path& path) {
   std::ifstream in(path, std::ios::binary);
-  if (!in) throw InputError(fmt::format("cannot read a law: {}: give a file that can be read", path.string()));
+  if (!in || !fs::is_regular_file(path))
+    throw InputError(fmt::format("cannot read a law: {}: give a file that can be read", path.string()));
   try {
     return Json::parse(std::string(std::istreambuf_iterator<char>(in), {}));
   } catch (const Json::parse_error& error) {
     throw InputError(
         fmt::format("not JSON: {}, byte {}: mend the file or fit the law again", path.string(), error.byte));
+  } catch (const Json::out_of_range&) {
+    throw InputError(
+        fmt::format("a number is too large to read: {}: mend the file or fit the law again", path.string()));
   }
 }
 

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -48,10 +49,37 @@ TEST(BadInput, Configurations) {
   expect_refused({"estimate", "--model", "-"}, "standard input", "{\"d_model\": -1}");
 }
 
+TEST(BadInput, FieldsOfAConfiguration) {
+  const TemporaryFolder folder;
+  const std::string missing = R"({"model_type": "llama", "num_hidden_layers": 16, "num_attention_heads": 16,
+    "intermediate_size": 8192, "vocab_size": 32000})";
+  expect_refused({"estimate", "--model", folder.write("m.json", missing)}, "hidden_size is missing");
+  const std::string negative =
+      R"({"model_type": "llama", "hidden_size": -2048, "num_hidden_layers": 16, "num_attention_heads": 16,
+    "intermediate_size": 8192, "vocab_size": 32000})";
+  expect_refused({"estimate", "--model", folder.write("n.json", negative)}, "hidden_size = -2048");
+  expect_refused({"estimate", "--model", folder.write("h.json", llama)},
+                 "n_heads = 24 is not a multiple of n_kv_heads = 5");
+  expect_refused({"estimate", "--model", "-"}, "too large", R"({"model_type": "llama", "hidden_size": 1e400})");
+  expect_refused({"estimate", "--model", "llama-3.2-1b", "--tokens", "1.5"}, "1.5 training tokens");
+  expect_refused({"estimate", "--batch-file", folder.file("")}, "cannot read the requests");
+}
+
+TEST(BadInput, ADeviceIsWrittenToAndNotReplaced) {
+  const Outcome full = run_program({"export", "--model", "llama-3.2-1b", "--out", "/dev/full"});
+  EXPECT_EQ(full.code, 1) << full.err;
+  EXPECT_EQ(full.err.rfind("archfront: writing failed", 0), 0U) << full.err;
+  EXPECT_TRUE(std::filesystem::is_character_file("/dev/full"));
+}
+
 TEST(BadInput, SweepsAndDatabases) {
   const TemporaryFolder folder;
   const std::string unknown = folder.write("u.ini", "[machine]\nname = h200-sxm5-141gb\n[space]\nn_kv_head = 4\n");
   expect_refused({"search", unknown, "--db", folder.file("r.sqlite")}, "unknown key 'n_kv_head' in [space]");
+  expect_refused({"search", std::string(SOURCE_DIR) + "/experiments/sweeps/serve-1b.ini", "--db",
+                  folder.file("r.sqlite"), "--report", folder.file("absent/r.html")},
+                 "no folder");
+  EXPECT_FALSE(std::filesystem::exists(folder.file("r.sqlite"))) << "refused before anything is stored";
   expect_refused({"search", folder.file("absent.ini"), "--db", folder.file("r.sqlite")}, "absent.ini");
   const std::string damaged =
       folder.write("damaged.sqlite", "this is no database, but it is long enough to look at its header twice over");
@@ -76,6 +104,8 @@ vocab_size = 32000
 optimise = loss, decode_tokens_per_second
 )");
   expect_refused({"search", sweep, "--db", folder.file("r.sqlite")}, "parameter budget");
+  EXPECT_EQ(run_program({"list", "sweeps", "--db", folder.file("r.sqlite")}).out,
+            "sweep  id  machine  started  complete\n");
 }
 
 }  // namespace

@@ -22,6 +22,10 @@ TEST(Text, ColumnsLineUp) {
   table.add({"a", "1 ms", "long words"});
   table.add({"longer", "100 ms", "b"});
   EXPECT_EQ(table.text(), "name         x  what\na         1 ms  long words\nlonger  100 ms  b\n");
+  EXPECT_EQ(table.csv(), "name,x,what\na,1 ms,long words\nlonger,100 ms,b\n");
+  EXPECT_EQ(table.json(),
+            "[{\"name\":\"a\",\"what\":\"long words\",\"x\":\"1 ms\"},{\"name\":\"longer\",\"what\":\"b\",\"x\":\"100 "
+            "ms\"}]\n");
 }
 
 }  // namespace
