@@ -108,16 +108,7 @@ Choice fastest(const Machine& machine, const Operation& operation, Accept accept
   return best;
 }
 
-}  // namespace
-
-std::string_view to_string(Bound bound) {
-  constexpr std::array<std::string_view, 5> names{"compute", "memory", "cache", "launch", "link"};
-  return names[static_cast<std::size_t>(bound)];
-}
-
-double roofline(const Machine& machine, const Operation& operation) { return floor_of(machine, operation).seconds(); }
-
-Latency latency(const Machine& machine, const Operation& operation, Engine engine) {
+Latency measured_latency(const Machine& machine, const Operation& operation, Engine engine) {
   const Floor floor = floor_of(machine, operation);
   const OperationClass exact = class_of(operation);
   Choice choice = fastest(machine, operation, [&](const TableFilter& f) {
@@ -146,6 +137,26 @@ Latency latency(const Machine& machine, const Operation& operation, Engine engin
     result.bound = Bound::launch;
   }
   return result;
+}
+
+}  // namespace
+
+std::string_view to_string(Bound bound) {
+  constexpr std::array<std::string_view, 5> names{"compute", "memory", "cache", "launch", "link"};
+  return names[static_cast<std::size_t>(bound)];
+}
+
+double roofline(const Machine& machine, const Operation& operation) { return floor_of(machine, operation).seconds(); }
+
+Latency latency(const Machine& machine, const Operation& operation, Engine engine) {
+  const Latency windowed = measured_latency(machine, operation, engine);
+  const auto* attention = std::get_if<Attention>(&operation);
+  if (attention == nullptr || attention->decode || attention->window == 0) return windowed;
+  // a mask over full attention serves where a windowed kernel does not pay
+  Attention full = *attention;
+  full.window = 0;
+  const Latency masked = measured_latency(machine, full, engine);
+  return masked.seconds < windowed.seconds ? masked : windowed;
 }
 
 }  // namespace archfront

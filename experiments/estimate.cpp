@@ -198,6 +198,8 @@ int run_estimate(std::span<const std::string> arguments, std::FILE* out) {
   const auto given = parse(estimate_options(), arguments, out);
   if (given.empty()) return 0;
   const Request request = request_from(given);
+  if (given.count("batch-file") > 0 && format_from(given) == Format::csv)
+    throw InputError("no csv of many requests: --format: answers to --batch-file are JSON lines");
   if (given.count("batch-file") > 0) return answer_file(given["batch-file"].as<std::string>(), request, out);
   Loaded loaded;
   const Format format = format_from(given);

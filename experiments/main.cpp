@@ -26,13 +26,17 @@ constexpr std::array<Command, 8> commands{{
 std::string usage() {
   std::string text = "usage: archfront SUBCOMMAND [options]\n\n";
   for (const Command& command : commands) text += fmt::format("  {:<10}{}\n", command.name, command.help);
-  return text + "\narchfront SUBCOMMAND --help lists the options of one.\n";
+  return text + "\narchfront SUBCOMMAND --help lists the options of one; archfront --version says which this is.\n";
 }
 
 int run(const std::vector<std::string>& arguments) {
   if (arguments.empty() || arguments[0] == "--help" || arguments[0] == "-h") {
     write(stdout, usage());
     return arguments.empty() ? 2 : 0;
+  }
+  if (arguments[0] == "--version") {
+    write(stdout, "archfront " ARCHFRONT_VERSION "\n");
+    return 0;
   }
   std::vector<std::string_view> names;
   for (const Command& command : commands) {

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <map>
+#include <optional>
 
 #include "experiments/text.h"
 #include "results/architecture_summary.h"
@@ -74,40 +74,54 @@ std::string rejected_text(const SweepResult& result) {
 
 std::string_view what_it_covers(const SweepResult& result) {
   if (!result.complete) return "stopped early";
-  return result.exhaustive ? "every one" : "evolved";
+  return result.exhaustive ? "the whole space" : "evolved";
 }
 
-/// The point that decodes fastest among those with a loss no higher than the first reference's.
-const FrontierPoint* fastest_at_no_loss(const SweepResult& result) {
+/// The throughput the sweep asks for first, by its place among the objectives.
+std::optional<std::size_t> first_throughput(const SweepConfig& config) {
+  for (std::size_t i = 0; i < config.objectives.size(); ++i)
+    if (config.objectives[i]->unit == "tokens/s") return i;
+  return std::nullopt;
+}
+
+/// The point with most of an objective among those with a loss no higher than the first reference's.
+const FrontierPoint* most_at_no_loss(const SweepResult& result, std::size_t objective) {
   const FrontierPoint* best = nullptr;
   for (const FrontierPoint& p : result.frontier)
     if (p.assessment.loss <= result.references.front().assessment.loss &&
-        (best == nullptr || p.assessment.decode_tokens_per_second > best->assessment.decode_tokens_per_second))
+        (best == nullptr || p.point.values[objective] > best->point.values[objective]))
       best = &p;
   return best;
 }
 
-std::string answer(const SweepResult& result) {
-  if (result.references.empty()) return "";
+/// The path from the reference: one row a change, one column an objective's gain (above 1 is better).
+std::string path_table(const SweepConfig& config, const std::vector<Change>& changes) {
+  std::vector<std::string> columns{"change by change"};
+  for (const Objective* objective : config.objectives) columns.push_back(fmt::format("{} gain", objective->name));
+  TextTable table(columns);
+  const std::size_t n = config.objectives.size();
+  for (std::size_t first = 0; first + n <= changes.size(); first += n) {
+    std::vector<std::string> cells{changes[first].change};
+    for (std::size_t i = 0; i < n; ++i) cells.push_back(fmt::format("{:.3f}", changes[first + i].gain));
+    table.add(cells);
+  }
+  return table.text();
+}
+
+std::string answer(const SweepConfig& config, const SweepResult& result) {
+  const auto objective = first_throughput(config);
+  if (result.references.empty() || !objective) return "";
   const Reference& reference = result.references.front();
-  const FrontierPoint* best = fastest_at_no_loss(result);
+  const FrontierPoint* best = most_at_no_loss(result, *objective);
   if (best == nullptr)
     return fmt::format("no point reaches the loss of {} ({:.3f})\n\n", reference.name, reference.assessment.loss);
   const std::size_t rank = static_cast<std::size_t>(best - result.frontier.data()) + 1;
-  std::string text = fmt::format(
-      "at the loss of {} ({:.3f}) or better, point {} decodes fastest: {:.2f} times its tokens/s, recall {:.2f} for "
-      "{:.2f}\n",
-      reference.name, reference.assessment.loss, rank,
-      best->assessment.decode_tokens_per_second / reference.assessment.decode_tokens_per_second,
-      best->assessment.recall, reference.assessment.recall);
-  std::vector<std::string> order;
-  std::map<std::string, std::string> gains;
-  for (const Change& change : best->changes) {
-    if (!gains.contains(change.change)) order.push_back(change.change);
-    gains[change.change] += fmt::format("  {} x{:.3f}", change.objective, change.gain);
-  }
-  for (const std::string& change : order) text += fmt::format("  {:<40}{}\n", change, gains[change]);
-  return text + "\n";
+  return fmt::format(
+      "at the loss of {} ({:.3f}) or better, point {} has most {}: {:.2f} times as many, recall {:.2f} for "
+      "{:.2f}\n{}\n",
+      reference.name, reference.assessment.loss, rank, config.objectives[*objective]->name,
+      best->point.values[*objective] / reference.values[*objective], best->assessment.recall,
+      reference.assessment.recall, path_table(config, best->changes));
 }
 
 }  // namespace
@@ -115,11 +129,12 @@ std::string answer(const SweepResult& result) {
 std::string to_text(const SweepConfig& config, const SweepResult& result, std::size_t rows, const std::string& database,
                     const std::string& report) {
   const double rate = result.seconds > 0 ? static_cast<double>(result.evaluated) / result.seconds : 0;
-  std::string text = fmt::format("{} on {}: {} of {} candidates evaluated in {} ({}/s), {}, {} on the frontier\n\n",
-                                 result.name, result.machine, show_count(static_cast<double>(result.evaluated)),
-                                 show_count(static_cast<double>(result.visited)), show_seconds(result.seconds),
-                                 show_count(rate), what_it_covers(result), result.frontier.size());
-  text += frontier_table(config, result, rows) + "\n" + rejected_text(result) + answer(result);
+  std::string text =
+      fmt::format("{} on {}: {} candidates among {} points evaluated in {} ({}/s), {}, {} on the frontier\n\n",
+                  result.name, result.machine, show_count(static_cast<double>(result.evaluated)),
+                  show_count(static_cast<double>(result.visited)), show_seconds(result.seconds), show_count(rate),
+                  what_it_covers(result), result.frontier.size());
+  text += frontier_table(config, result, rows) + "\n" + rejected_text(result) + answer(config, result);
   if (!result.complete) text += "stopped by its time budget: --resume goes on\n";
   if (!report.empty()) text += fmt::format("report    {}\n", report);
   return text + fmt::format("database  {}\n", database);

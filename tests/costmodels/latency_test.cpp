@@ -85,6 +85,17 @@ TEST(Latency, DecodeThatFitsACpusLastLevelIsNotChargedMemory) {
   EXPECT_EQ(latency(machine, a).bound, Bound::memory);
 }
 
+TEST(Latency, AWindowNeverCostsMoreThanNone) {
+  const std::filesystem::path calibrations = std::filesystem::path(SOURCE_DIR) / "costmodels/calibrations";
+  const Machine machine = find_machine("h200-sxm5-141gb", calibrations);
+  for (const std::int64_t context : {512, 1500, 2048, 4096, 32768}) {
+    Attention full{.batch = 4, .n_heads = 32, .n_kv_heads = 8, .query_length = context, .context = context};
+    Attention windowed = full;
+    windowed.window = 512;
+    EXPECT_LE(latency(machine, windowed).seconds, latency(machine, full).seconds) << context;
+  }
+}
+
 /// On every shipped machine and over shapes off the grid: more work never takes less time by more than a table's own
 /// noise.
 TEST(Latency, GrowsWithBatchAndContextOnShippedMachines) {
