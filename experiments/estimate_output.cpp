@@ -62,6 +62,12 @@ std::string to_json(const Answer& answer) {
 
 namespace {
 
+/// What serving engineers call the time of this step.
+std::string_view latency_name(Phase phase) {
+  if (phase == Phase::prefill) return " (the time is TTFT)";
+  return phase == Phase::decode ? " (the time is TPOT)" : "";
+}
+
 std::string what_ran(const Step& step) {
   switch (step.phase) {
     case Phase::prefill:
@@ -92,8 +98,8 @@ std::string to_text(const Answer& answer) {
   text += fmt::format(" = {}{}\n", show_bytes(f.peak_memory_bytes), e.fits ? "" : ", which does not fit");
   text += fmt::format("time         {} ({} to {} in 4 of 5 cases), {}\n", show_seconds(e.time.seconds),
                       show_seconds(e.time.seconds_low), show_seconds(e.time.seconds_high), show_flops(e.time.flops));
-  text += fmt::format("throughput   {} tokens/s, ${:.3g} a million tokens\n", show_count(e.tokens_per_second),
-                      e.dollars_per_million_tokens);
+  text += fmt::format("throughput   {} tokens/s{}, ${:.3g} a million tokens\n", show_count(e.tokens_per_second),
+                      latency_name(answer.step.phase), e.dollars_per_million_tokens);
   text += fmt::format("loss         {:.3f} nats a token ({:.3f} to {:.3f}) after {} tokens\n", e.loss.loss, e.loss.low,
                       e.loss.high, show_count(e.training_tokens));
   text += fmt::format(

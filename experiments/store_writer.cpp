@@ -1,5 +1,7 @@
 #include "experiments/store_writer.h"
 
+#include <memory>
+
 namespace archfront {
 
 StoreWriter::StoreWriter(Store& store, std::int64_t sweep) : store_(store), sweep_(sweep), thread_([this] { run(); }) {}
@@ -10,8 +12,10 @@ void StoreWriter::save(const Checkpoint& checkpoint) {
   push([this, checkpoint] { store_.save_checkpoint(sweep_, checkpoint); });
 }
 
-void StoreWriter::add(std::span<const Point> points) {
-  push([this, copy = std::vector<Point>(points.begin(), points.end())] { store_.add_points(sweep_, copy); });
+void StoreWriter::add(std::vector<Point> points) {
+  push([this, moved = std::make_shared<const std::vector<Point>>(std::move(points))] {
+    store_.add_points(sweep_, *moved);
+  });
 }
 
 void StoreWriter::finish() {

@@ -5,7 +5,6 @@
 #include <exception>
 #include <functional>
 #include <mutex>
-#include <span>
 #include <thread>
 #include <vector>
 
@@ -23,7 +22,7 @@ class StoreWriter {
   StoreWriter& operator=(const StoreWriter&) = delete;
 
   void save(const Checkpoint& checkpoint);
-  void add(std::span<const Point> points);
+  void add(std::vector<Point> points);
   /// Waits until everything is written.
   void finish();
 

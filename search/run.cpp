@@ -65,8 +65,7 @@ void Run::merge(std::span<const Findings> findings) {
     best.values.insert(best.values.end(), part.best.values.begin(), part.best.values.end());
     sample_.add(part.sampled);
     if (config_->store == StorePolicy::all && options_->evaluated && part.feasible.size() > 0) {
-      handed_over_ = to_points(*config_, part.feasible);
-      options_->evaluated(handed_over_);
+      options_->evaluated(to_points(*config_, part.feasible));
     }
   }
   archive_.add(best);

@@ -70,7 +70,6 @@ class Run {
   double seconds_before_ = 0;
   double last_progress_ = 0;
   double last_checkpoint_ = 0;
-  std::vector<Point> handed_over_;
 };
 
 /// Looks at every point of the space in order of index. Returns false if the time ran out.

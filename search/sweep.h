@@ -129,7 +129,7 @@ struct RunOptions {
   std::optional<Checkpoint> resume;
   std::function<void(const Progress&)> progress;          ///< called from one thread, about four times a second
   std::function<void(const Checkpoint&)> checkpoint;      ///< called from one thread, about every two seconds
-  std::function<void(std::span<const Point>)> evaluated;  ///< store = all: every point, in candidate order
+  std::function<void(std::vector<Point>)> evaluated;  ///< store = all: every point, in candidate order
 };
 
 /// Runs the sweep. The same config and seed give the same result, bit for bit, at any number of threads.
