@@ -168,7 +168,7 @@ void load_tables(Machine& machine, const Json& json, const fs::path& folder, con
     Table table = table_from_csv(read_file(file), file.string());
     table.name = file.stem().string();
     table.kernel = text(entry, "kernel", where);
-    table.library = entry.value("library", false);
+    table.from_library = entry.value("library", false);
     table.filter = filter_of(entry, where);
     set_ratios(table, machine);
     machine.tables.push_back(std::move(table));
@@ -241,8 +241,8 @@ void keep_kernels(Machine& machine, Kernels kernels) {
   const bool library = kernels == Kernels::library;
   const std::vector<Table> all = machine.tables;
   std::erase_if(machine.tables, [&](const Table& table) {
-    return table.library != library && std::any_of(all.begin(), all.end(), [&](const Table& other) {
-             return other.library == library && other.filter == table.filter;
+    return table.from_library != library && std::any_of(all.begin(), all.end(), [&](const Table& other) {
+             return other.from_library == library && other.filter == table.filter;
            });
   });
 }

@@ -55,9 +55,9 @@ Axis axis_over(Coordinate coordinate, std::vector<double> values);
 
 /// Seconds of one kernel measured over a full rectangular grid, and how far interpolating it is off.
 struct Table {
-  std::string name;      ///< file stem
-  std::string kernel;    ///< what ran, with version: "cuBLASLt 13.0", "archfront prefill_attention"
-  bool library = false;  ///< of a library that engines serve with, measured beside the project's own kernels
+  std::string name;           ///< file stem
+  std::string kernel;         ///< what ran, with version: "cuBLASLt 13.0", "archfront prefill_attention"
+  bool from_library = false;  ///< of a library that engines serve with, measured beside the project's own kernels
   TableFilter filter;
   std::vector<Axis> axes;
   std::vector<double> seconds;    ///< medians, row-major over the axes

@@ -18,4 +18,31 @@ void append_convolution(Operations& operations, double elements, double tail, co
   if (step.engine == Engine::eager) append_elementwise(operations, "silu", elements, elements, step);
 }
 
+void append_gated_norm(Operations& operations, double values, bool gated, const Step& step) {
+  if (step.engine == Engine::graph) {
+    append_elementwise(operations, "gated_norm", gated ? 2 * values : values, values, step);
+    return;
+  }
+  append_unfused_norm(operations, values, step);
+  if (!gated) return;
+  append_elementwise(operations, "gate_silu", values, values, step);
+  append_elementwise(operations, "gate_multiply", 2 * values, values, step);
+}
+
+void append_scan(Operations& operations, std::string_view name, ScanKind kind, int n_heads, int key_dim, int value_dim,
+                 const Step& step) {
+  const bool decode = step.phase == Phase::decode;
+  operations.push_back({name, 1,
+                        Scan{.kind = kind,
+                             .decode = decode,
+                             .backward = false,
+                             .batch = step.batch,
+                             .n_heads = n_heads,
+                             .key_dim = key_dim,
+                             .value_dim = value_dim,
+                             .length = decode ? 1 : step.context,
+                             .precision = step.precision,
+                             .state_precision = Precision::f32}});
+}
+
 }  // namespace archfront

@@ -39,4 +39,12 @@ void append_convolution(Operations& operations, double elements, double tail, co
 /// scale, back down, times the weight.
 void append_unfused_norm(Operations& operations, double elements, const Step& step);
 
+/// Adds the norm of each recurrent head's output, `values` elements in all, times SiLU of the gate where there is one;
+/// fused where the engine fuses.
+void append_gated_norm(Operations& operations, double values, bool gated, const Step& step);
+
+/// Adds a recurrence over a layer's heads, its state in f32.
+void append_scan(Operations& operations, std::string_view name, ScanKind kind, int n_heads, int key_dim, int value_dim,
+                 const Step& step);
+
 }  // namespace archfront

@@ -43,18 +43,6 @@ void lower_convolution(const GatedDeltaNet& mixer, const Step& step, Operations&
   append_elementwise(operations, "beta_gate", logits, logits, step);
 }
 
-void lower_output_norm(const GatedDeltaNet& mixer, const Step& step, Operations& operations) {
-  const double values = static_cast<double>(value_width(mixer)) * static_cast<double>(tokens(step));
-  if (step.engine == Engine::graph) {  // norm of each head times SiLU of the gate
-    append_elementwise(operations, "gated_norm", mixer.output_gate ? 2 * values : values, values, step);
-    return;
-  }
-  append_unfused_norm(operations, values, step);
-  if (!mixer.output_gate) return;
-  append_elementwise(operations, "gate_silu", values, values, step);
-  append_elementwise(operations, "gate_multiply", 2 * values, values, step);
-}
-
 }  // namespace
 
 void validate(const GatedDeltaNet& mixer, int d_model, std::string_view where) {
@@ -86,19 +74,10 @@ double kept_elements(const GatedDeltaNet& mixer, int /*d_model*/) {
 void lower(const GatedDeltaNet& mixer, int d_model, const Step& step, Operations& operations) {
   lower_projections(mixer, d_model, step, operations);
   lower_convolution(mixer, step, operations);
-  const bool decode = step.phase == Phase::decode;
-  operations.push_back({"gated_delta_scan", 1,
-                        Scan{.kind = ScanKind::gated_delta,
-                             .decode = decode,
-                             .backward = false,
-                             .batch = step.batch,
-                             .n_heads = mixer.n_heads,
-                             .key_dim = mixer.key_dim,
-                             .value_dim = mixer.value_dim,
-                             .length = decode ? 1 : step.context,
-                             .precision = step.precision,
-                             .state_precision = Precision::f32}});
-  lower_output_norm(mixer, step, operations);
+  append_scan(operations, "gated_delta_scan", ScanKind::gated_delta, mixer.n_heads, mixer.key_dim, mixer.value_dim,
+              step);
+  const auto values = static_cast<double>(value_width(mixer) * tokens(step));
+  append_gated_norm(operations, values, mixer.output_gate, step);
   append_gemm(operations, "output_projection", tokens(step), d_model, value_width(mixer), step);
 }
 

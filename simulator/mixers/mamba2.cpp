@@ -45,26 +45,9 @@ void lower(const Mamba2& mixer, int d_model, const Step& step, Operations& opera
   append_gemm(operations, "in_projection", n, projected_width(mixer), d_model, step);
   const auto channels = static_cast<double>(conv_channels(mixer));
   append_convolution(operations, channels * static_cast<double>(n), conv_tail(channels, mixer.conv_width, step), step);
-  const bool decode = step.phase == Phase::decode;
-  operations.push_back({"state_space_scan", 1,
-                        Scan{.kind = ScanKind::scalar_gate,
-                             .decode = decode,
-                             .backward = false,
-                             .batch = step.batch,
-                             .n_heads = mixer.n_heads,
-                             .key_dim = mixer.key_dim,
-                             .value_dim = mixer.value_dim,
-                             .length = decode ? 1 : step.context,
-                             .precision = step.precision,
-                             .state_precision = Precision::f32}});
-  const double inner = static_cast<double>(inner_width(mixer)) * static_cast<double>(n);
-  if (step.engine == Engine::eager) {
-    append_elementwise(operations, "gate_silu", inner, inner, step);
-    append_elementwise(operations, "gate_multiply", 2 * inner, inner, step);
-    append_unfused_norm(operations, inner, step);
-  } else {  // norm of the output times SiLU of z
-    append_elementwise(operations, "gated_norm", 2 * inner, inner, step);
-  }
+  append_scan(operations, "state_space_scan", ScanKind::scalar_gate, mixer.n_heads, mixer.key_dim, mixer.value_dim,
+              step);
+  append_gated_norm(operations, static_cast<double>(inner_width(mixer) * n), true, step);
   append_gemm(operations, "output_projection", n, d_model, inner_width(mixer), step);
 }
 
