@@ -96,7 +96,7 @@ SweepResult run_stored(const Prepared& prepared, Store& store, std::int64_t swee
   options.progress = [&line, resumed](const Progress& p) { line.show(progress_text(p, resumed)); };
   options.checkpoint = [&writer](const Checkpoint& checkpoint) { writer.save(checkpoint); };
   if (prepared.config.store == StorePolicy::all)
-    options.evaluated = [&writer](std::vector<Point> points) { writer.add(std::move(points)); };
+    options.evaluated = [&writer](PointSet points) { writer.add(std::move(points)); };
   SweepResult result = run_sweep(prepared.config, prepared.machine, prepared.law, prepared.references, options);
   writer.finish();
   return result;

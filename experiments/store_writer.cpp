@@ -12,10 +12,8 @@ void StoreWriter::save(const Checkpoint& checkpoint) {
   push([this, checkpoint] { store_.save_checkpoint(sweep_, checkpoint); });
 }
 
-void StoreWriter::add(std::vector<Point> points) {
-  push([this, moved = std::make_shared<const std::vector<Point>>(std::move(points))] {
-    store_.add_points(sweep_, *moved);
-  });
+void StoreWriter::add(PointSet points) {
+  push([this, moved = std::make_shared<const PointSet>(std::move(points))] { store_.add_points(sweep_, *moved); });
 }
 
 void StoreWriter::finish() {

@@ -22,7 +22,7 @@ class StoreWriter {
   StoreWriter& operator=(const StoreWriter&) = delete;
 
   void save(const Checkpoint& checkpoint);
-  void add(std::vector<Point> points);
+  void add(PointSet points);
   /// Waits until everything is written.
   void finish();
 

@@ -122,6 +122,13 @@ void PointBuffer::add(std::span<const Point> points) {
   }
 }
 
+void PointBuffer::add(const PointSet& points) {
+  if (indices_.empty()) width_ = points.dimension;
+  if (points.dimension != width_) throw std::invalid_argument("points of one sweep differ in number of values");
+  indices_.insert(indices_.end(), points.indices.begin(), points.indices.end());
+  values_.insert(values_.end(), points.values.begin(), points.values.end());
+}
+
 void PointBuffer::clear() {
   indices_.clear();
   values_.clear();

@@ -19,6 +19,7 @@ class PointBuffer {
  public:
   /// Throws std::invalid_argument if the points differ in their number of values.
   void add(std::span<const Point> points);
+  void add(const PointSet& points);
   std::size_t size() const { return indices_.size(); }
   void clear();
   /// The points as bytes: their number, the number of values of each, the differences between successive indices

@@ -167,13 +167,23 @@ void Store::save_checkpoint(std::int64_t sweep, const Checkpoint& checkpoint) {
 
 void Store::add_points(std::int64_t sweep, std::span<const Point> points) {
   const std::lock_guard lock(state_->mutex);
-  PointBuffer& waiting = state_->waiting[sweep];
-  waiting.add(points);
-  if (waiting.size() < points_in_part) return;
-  Transaction transaction(state_->database);
-  state_->write_points(sweep);
+  state_->waiting[sweep].add(points);
+  state_->write_full_part(sweep);
+}
+
+void Store::add_points(std::int64_t sweep, const PointSet& points) {
+  const std::lock_guard lock(state_->mutex);
+  state_->waiting[sweep].add(points);
+  state_->write_full_part(sweep);
+}
+
+void Store::State::write_full_part(std::int64_t sweep) {
+  PointBuffer& gathered = waiting[sweep];
+  if (gathered.size() < points_in_part) return;
+  Transaction transaction(database);
+  write_points(sweep);
   transaction.commit();
-  waiting.clear();
+  gathered.clear();
 }
 
 void Store::finish_sweep(std::int64_t sweep, const SweepConfig& config, const SweepResult& result) {

@@ -70,6 +70,7 @@ class Store {
   void save_checkpoint(std::int64_t sweep, const Checkpoint& checkpoint);
   /// All of `points` with the same number of values. Buffered; written with every few thousand and every checkpoint.
   void add_points(std::int64_t sweep, std::span<const Point> points);
+  void add_points(std::int64_t sweep, const PointSet& points);
   /// Stores the result. A complete sweep's checkpoint is dropped; one that a time budget stopped can still be resumed.
   void finish_sweep(std::int64_t sweep, const SweepConfig& config, const SweepResult& result);
 

@@ -21,6 +21,8 @@ struct Store::State {
 
   /// Writes what add_points gathered; the caller holds a transaction.
   void write_points(std::int64_t sweep);
+  /// Writes them in a transaction of their own once there are enough for a part.
+  void write_full_part(std::int64_t sweep);
   /// Runs a reader of one record's blobs and JSON and gives its errors a place.
   template <class Read>
   auto reading(std::int64_t id, Read read) {

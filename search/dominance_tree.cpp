@@ -9,16 +9,6 @@
 
 namespace archfront {
 
-void PointSet::add(std::uint64_t index, std::span<const double> point) {
-  indices.push_back(index);
-  values.insert(values.end(), point.begin(), point.end());
-}
-
-void PointSet::clear() {
-  indices.clear();
-  values.clear();
-}
-
 namespace {
 
 /// A leaf of 8 points of 5 doubles is five cache lines: as cheap to scan as two more nodes are to visit.

@@ -5,22 +5,12 @@
 #include <span>
 #include <vector>
 
+#include "search/point_set.h"
+
 namespace archfront {
 
-/// Points with their indices, stored flat; every coordinate is to be minimised. `values` holds dimension() numbers a
-/// point, row after row.
-struct PointSet {
-  std::size_t dimension = 0;
-  std::vector<std::uint64_t> indices;
-  std::vector<double> values;
-
-  std::size_t size() const { return indices.size(); }
-  std::span<const double> point(std::size_t row) const { return {values.data() + row * dimension, dimension}; }
-  void add(std::uint64_t index, std::span<const double> point);
-  void clear();
-};
-
-/// Answers "does any of these points beat this one?" for a set that stays while many are asked about. `a` beats `b` if
+/// Answers "does any of these points beat this one?" for a set that stays while many are asked about. Every
+/// coordinate is to be minimised. `a` beats `b` if
 /// it is nowhere worse and somewhere better, or equal with a smaller index: a strict order, so that what is left
 /// unbeaten is one set whatever the order of asking.
 ///

@@ -64,11 +64,25 @@ void Run::merge(std::span<const Findings> findings) {
     best.indices.insert(best.indices.end(), part.best.indices.begin(), part.best.indices.end());
     best.values.insert(best.values.end(), part.best.values.begin(), part.best.values.end());
     sample_.add(part.sampled);
-    if (config_->store == StorePolicy::all && options_->evaluated && part.feasible.size() > 0) {
-      options_->evaluated(to_points(*config_, part.feasible));
-    }
   }
   archive_.add(best);
+  if (config_->store == StorePolicy::all && options_->evaluated) hand_over(findings);
+}
+
+void Run::hand_over(std::span<const Findings> findings) {
+  PointSet points;
+  points.dimension = config_->objectives.size();
+  std::size_t n = 0;
+  for (const Findings& part : findings) n += part.feasible.size();
+  if (n == 0) return;
+  points.indices.reserve(n);
+  points.values.reserve(n * points.dimension);
+  for (const Findings& part : findings) {
+    points.indices.insert(points.indices.end(), part.feasible.indices.begin(), part.feasible.indices.end());
+    points.values.insert(points.values.end(), part.feasible.values.begin(), part.feasible.values.end());
+  }
+  to_natural(*config_, points);
+  options_->evaluated(std::move(points));
 }
 
 double Run::seconds() const {

@@ -44,6 +44,8 @@ class Run {
 
   /// `findings` in candidate order.
   void merge(std::span<const Findings> findings);
+  /// Gives the feasible points to whoever stores them all.
+  void hand_over(std::span<const Findings> findings);
   /// Calls what is due; `checkpoint` needs only what the method adds to the shared state. False: out of time.
   bool go_on(std::uint64_t done, std::uint64_t total, const std::function<void(Checkpoint&)>& add_own_state);
 

@@ -156,6 +156,14 @@ std::vector<double> natural_values(const SweepConfig& config, std::span<const do
   return values;
 }
 
+void to_natural(const SweepConfig& config, PointSet& set) {
+  for (std::size_t i = 0; i < set.dimension; ++i) {
+    const double turned = sign(*config.objectives[i]);
+    for (std::size_t at = i; at < set.values.size(); at += set.dimension)
+      set.values[at] = turned * set.values[at] + 0.0;
+  }
+}
+
 std::vector<Point> to_points(const SweepConfig& config, const PointSet& set) {
   std::vector<Point> points;
   points.reserve(set.size());

@@ -66,6 +66,8 @@ class Screen {
 
 /// Points back in the units and order of the config, and the other way.
 std::vector<double> natural_values(const SweepConfig& config, std::span<const double> minimised);
+/// Values as the objectives have them in place of what is minimised.
+void to_natural(const SweepConfig& config, PointSet& set);
 std::vector<Point> to_points(const SweepConfig& config, const PointSet& set);
 PointSet to_set(const SweepConfig& config, std::span<const Point> points);
 

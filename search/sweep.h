@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "search/objectives.h"
+#include "search/point_set.h"
 #include "search/space.h"
 
 namespace archfront {
@@ -27,8 +28,8 @@ enum class Method : std::uint8_t { automatic, exhaustive, evolutionary };
 /// A sweep file, read: [machine] [workload] [budget] [space] [objectives] [constraints] [search].
 struct SweepConfig {
   std::string name;
-  std::string text;             ///< the file as it was, for the store
-  std::string machine;          ///< name or folder
+  std::string text;     ///< the file as it was, for the store
+  std::string machine;  ///< name or folder
   Kernels kernels = Kernels::library;
   double dollars_per_hour = 0;  ///< 0: the machine's own
   std::string law;              ///< "": the default
@@ -127,9 +128,9 @@ struct RunOptions {
   int threads = 0;            ///< 0: all
   double budget_seconds = 0;  ///< 0: none
   std::optional<Checkpoint> resume;
-  std::function<void(const Progress&)> progress;          ///< called from one thread, about four times a second
-  std::function<void(const Checkpoint&)> checkpoint;      ///< called from one thread, about every two seconds
-  std::function<void(std::vector<Point>)> evaluated;  ///< store = all: every point, in candidate order
+  std::function<void(const Progress&)> progress;      ///< called from one thread, about four times a second
+  std::function<void(const Checkpoint&)> checkpoint;  ///< called from one thread, about every two seconds
+  std::function<void(PointSet)> evaluated;            ///< store = all: every feasible point, in candidate order
 };
 
 /// Runs the sweep. The same config and seed give the same result, bit for bit, at any number of threads.

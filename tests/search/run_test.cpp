@@ -89,10 +89,10 @@ TEST(Exhaustive, EveryPointIsAcceptedOrCountedAsRejectedOnce) {
   config.store = StorePolicy::all;
   RunOptions options;
   std::uint64_t last = 0;
-  options.evaluated = [&](std::span<const Point> points) {
-    for (const Point& point : points) {
-      EXPECT_TRUE(feasible == 0 || point.index > last);
-      last = point.index;
+  options.evaluated = [&](const PointSet& points) {
+    for (const std::uint64_t index : points.indices) {
+      EXPECT_TRUE(feasible == 0 || index > last);
+      last = index;
       ++feasible;
     }
   };
