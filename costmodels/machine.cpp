@@ -86,6 +86,8 @@ TableFilter filter_of(const Json& entry, const std::string& where) {
   filter.operation = operation_class_from(text(entry, "operation", where));
   if (entry.contains("precision")) filter.precision = precision_from(text(entry, "precision", where));
   if (entry.contains("scan")) filter.scan = scan_kind_from(text(entry, "scan", where));
+  if (entry.contains("sparse")) filter.sparse = entry.at("sparse").get<bool>();
+  if (entry.contains("kv_precision")) filter.kv_precision = precision_from(entry.at("kv_precision").get<std::string>());
   if (entry.contains("windowed")) filter.windowed = entry.at("windowed").get<bool>();
   return filter;
 }
@@ -123,7 +125,10 @@ Operation operation_at(const Table& table, std::span<const double> at) {
       a.context = integer(Coordinate::context, value(Coordinate::query_length, 1));
       a.query_length = a.decode ? 1 : integer(Coordinate::query_length, static_cast<double>(a.context));
       if (table.filter.windowed.value_or(false)) a.window = integer(Coordinate::window, 0);
-      a.precision = a.kv_precision = precision;
+      a.sparsity = 1 - value(Coordinate::kept, 1);
+      a.block = a.sparsity > 0 ? small(Coordinate::block, 64) : 0;
+      a.precision = precision;
+      a.kv_precision = table.filter.kv_precision.value_or(precision);
       return a;
     }
     case OperationClass::scan_prefill:
@@ -139,6 +144,37 @@ Operation operation_at(const Table& table, std::span<const double> at) {
       s.length = s.decode ? 1 : integer(Coordinate::length, 1);
       s.precision = precision;
       return s;
+    }
+    case OperationClass::memory_prefill:
+    case OperationClass::memory_decode:
+    case OperationClass::memory_backward: {
+      NeuralMemory m;
+      m.decode = table.filter.operation == OperationClass::memory_decode;
+      m.backward = table.filter.operation == OperationClass::memory_backward;
+      m.n_heads = small(Coordinate::batch_heads, 1);
+      m.key_dim = small(Coordinate::key_dim, 64);
+      m.hidden = small(Coordinate::hidden, 4.0 * m.key_dim);
+      m.depth = small(Coordinate::depth, 2);
+      m.chunk = small(Coordinate::chunk, 64);
+      m.length = m.decode ? 1 : integer(Coordinate::length, 1);
+      m.precision = precision;
+      return m;
+    }
+    case OperationClass::feedback_prefill:
+    case OperationClass::feedback_decode:
+    case OperationClass::feedback_backward: {
+      FeedbackAttention a;
+      a.decode = table.filter.operation == OperationClass::feedback_decode;
+      a.backward = table.filter.operation == OperationClass::feedback_backward;
+      a.n_heads = small(Coordinate::batch_heads, 1);
+      a.n_kv_heads = std::max(1, a.n_heads / small(Coordinate::group, 1));
+      a.head_dim = small(Coordinate::head_dim, 128);
+      a.block = small(Coordinate::block, 1024);
+      a.segments = small(Coordinate::segments, 3);
+      a.context = integer(Coordinate::context, 1);
+      a.query_length = a.decode ? 1 : a.context;
+      a.precision = a.kv_precision = precision;
+      return a;
     }
     case OperationClass::embedding:
       return Embedding{integer(Coordinate::tokens, 1), 4096, precision};

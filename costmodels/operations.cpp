@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <string>
 
 #include "costmodels/errors.h"
@@ -13,9 +14,22 @@ namespace {
 constexpr std::array<std::string_view, 4> precision_names{"f32", "bf16", "fp8", "int8"};
 constexpr std::array<std::string_view, 6> scan_names{"linear", "scalar_gate", "vector_gate",
                                                      "delta",  "gated_delta", "vector_gated_delta"};
-constexpr std::array<std::string_view, 10> class_names{
-    "gemm",        "attention_prefill", "attention_decode", "attention_backward", "scan_prefill",
-    "scan_decode", "scan_backward",     "elementwise",      "embedding",          "collective"};
+constexpr std::array<std::string_view, 16> class_names{"gemm",
+                                                       "attention_prefill",
+                                                       "attention_decode",
+                                                       "attention_backward",
+                                                       "scan_prefill",
+                                                       "scan_decode",
+                                                       "scan_backward",
+                                                       "memory_prefill",
+                                                       "memory_decode",
+                                                       "memory_backward",
+                                                       "feedback_prefill",
+                                                       "feedback_decode",
+                                                       "feedback_backward",
+                                                       "elementwise",
+                                                       "embedding",
+                                                       "collective"};
 
 /// Position of `text` among `names`, or an error that lists them.
 template <std::size_t n>
@@ -88,6 +102,41 @@ double flops_of(const Scan& s) {
       static_cast<double>(s.batch) * s.n_heads * static_cast<double>(s.length) * scan_flops_per_token(s);
   return s.backward ? backward_products * forward : forward;
 }
+/// Forward 2 W, gradient of the weights 2 W, gradient of the inputs of all matrices but the first, read 2 W, and about
+/// 5 W elementwise each chunk for momentum, decay and step.
+double flops_of(const NeuralMemory& m) {
+  const double w = memory_weights(m);
+  const double first = m.depth == 1 ? w : static_cast<double>(m.key_dim) * m.hidden;
+  const double length = static_cast<double>(m.length);
+  const double chunks = m.decode ? length : std::ceil(length / m.chunk);
+  const double forward =
+      static_cast<double>(m.batch) * m.n_heads * (length * (6 * w + 2 * (w - first)) + chunks * 5 * w);
+  return m.backward ? backward_products * forward : forward;
+}
+/// Query-key pairs of one sequence: each block with its past segments and the feedback tokens, and the feedback
+/// tokens with the block and themselves (arXiv:2404.09173, section 2.2).
+double feedback_pairs(const FeedbackAttention& a) {
+  const double b = a.block, f = a.feedback;
+  if (a.decode) return static_cast<double>(a.query_length) * (feedback_keys(a) + f * (f + b) / b);
+  double pairs = 0;
+  const double first = static_cast<double>(a.context - a.query_length), last = static_cast<double>(a.context);
+  // blocks with fewer segments behind them than `segments` come first; all later ones are alike
+  const double ramp = std::min(last, b * (a.segments + 1.0));
+  for (double start = std::floor(first / b) * b; start < ramp; start += b) {
+    const double from = std::max(start, first) - start, to = std::min(start + b, last) - start;
+    pairs += (to - from) * (f + start) + causal_sum(from, to, b);
+  }
+  const double alike = last - std::max(ramp, first);
+  if (alike > 0) {
+    const double whole = std::floor(alike / b), rest = alike - whole * b;
+    pairs += alike * (f + a.segments * b) + whole * causal_sum(0, b, b) + causal_sum(0, rest, b);
+  }
+  return pairs + std::ceil((last - first) / b) * f * (f + b);
+}
+double flops_of(const FeedbackAttention& a) {
+  const double forward = 4.0 * static_cast<double>(a.batch) * a.n_heads * a.head_dim * feedback_pairs(a);
+  return a.backward ? backward_products * forward : forward;
+}
 double flops_of(const Elementwise& e) { return e.flops; }
 double flops_of(const Embedding&) { return 0; }
 double flops_of(const Collective& c) { return c.kind == CollectiveKind::all_gather ? 0 : c.bytes / 2; }
@@ -112,6 +161,21 @@ double bytes_of(const Scan& s) {
                               gate_elements_per_token(s) * bytes_per_element(Precision::f32));
   const double state = heads * s.key_dim * s.value_dim * bytes_per_element(s.state_precision);
   return (s.backward ? 2 : 1) * activations + (s.decode ? 2 : 1) * state;
+}
+double bytes_of(const NeuralMemory& m) {
+  const double heads = static_cast<double>(m.batch) * m.n_heads;
+  const double activations = 4 * heads * static_cast<double>(m.length) * m.key_dim * bytes_per_element(m.precision);
+  // weights and momentum, read and written
+  const double state = 4 * heads * memory_weights(m) * bytes_per_element(Precision::f32);
+  return (m.backward ? 2 : 1) * activations + state;
+}
+double bytes_of(const FeedbackAttention& a) {
+  const double rows = static_cast<double>(a.batch) * static_cast<double>(a.query_length) * a.n_heads * a.head_dim *
+                      bytes_per_element(a.precision);
+  const double keys = a.decode ? feedback_keys(a) : static_cast<double>(a.context);
+  const double cache =
+      static_cast<double>(a.batch) * keys * a.n_kv_heads * a.head_dim * bytes_per_element(a.kv_precision);
+  return a.backward ? 4 * rows + 4 * cache : 2 * rows + 2 * cache;
 }
 double bytes_of(const Elementwise& e) { return e.read_bytes + e.written_bytes; }
 double bytes_of(const Embedding& e) {
@@ -166,6 +230,14 @@ OperationClass class_of(const Operation& operation) {
       if (s.decode) return OperationClass::scan_decode;
       return s.backward ? OperationClass::scan_backward : OperationClass::scan_prefill;
     }
+    OperationClass operator()(const NeuralMemory& m) const {
+      if (m.decode) return OperationClass::memory_decode;
+      return m.backward ? OperationClass::memory_backward : OperationClass::memory_prefill;
+    }
+    OperationClass operator()(const FeedbackAttention& a) const {
+      if (a.decode) return OperationClass::feedback_decode;
+      return a.backward ? OperationClass::feedback_backward : OperationClass::feedback_prefill;
+    }
     OperationClass operator()(const Elementwise&) const { return OperationClass::elementwise; }
     OperationClass operator()(const Embedding&) const { return OperationClass::embedding; }
     OperationClass operator()(const Collective&) const { return OperationClass::collective; }
@@ -174,9 +246,20 @@ OperationClass class_of(const Operation& operation) {
 }
 
 std::string_view kind_name(const Operation& operation) {
-  constexpr std::array<std::string_view, 6> names{"gemm",        "attention", "scan",
-                                                  "elementwise", "embedding", "collective"};
+  constexpr std::array<std::string_view, 8> names{"gemm",     "attention",   "scan",      "memory",
+                                                  "feedback", "elementwise", "embedding", "collective"};
   return names[operation.index()];
+}
+
+double memory_weights(const NeuralMemory& m) {
+  const double d = m.key_dim, h = m.hidden;
+  return m.depth == 1 ? d * d : 2 * d * h + (m.depth - 2) * h * h;
+}
+
+double feedback_keys(const FeedbackAttention& a) {
+  const double context = static_cast<double>(a.context);
+  const double held = std::min(context, a.block * (a.segments + 0.5));
+  return a.feedback + held;
 }
 
 double scored_pairs(const Attention& a) {

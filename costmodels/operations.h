@@ -42,6 +42,8 @@ struct Attention {
   std::int64_t window = 0;  ///< keys a query may look back on, itself included; 0: all
   int sinks = 0;            ///< first keys that stay visible outside the window
   double sparsity = 0;      ///< share of the scores (prefill) or of the cache (decode) left out, in [0, 1)
+  int block = 0;            ///< keys that sparsity keeps or leaves out together, and queries in prefill; 0: no blocks
+  bool key_value_bias = false;  ///< one learned key and value a head that every query sees, arXiv:2402.17762, eq. 3
   Precision precision = Precision::bf16;
   Precision kv_precision = Precision::bf16;
   bool operator==(const Attention&) const = default;
@@ -67,6 +69,49 @@ struct Scan {
   Precision state_precision = Precision::f32;
   bool operator==(const Scan&) const = default;
 };
+
+/// A neural long-term memory: in each head an MLP of `depth` matrices (key_dim -> hidden -> ... -> key_dim; one matrix
+/// if depth is 1) whose weights are the state, moved by the gradient of |M(k) - v|^2 with momentum and decay, `chunk`
+/// tokens at a time. Source: Behrouz et al., Titans, arXiv:2501.00663, eq. 12-15 and section 3.2.
+struct NeuralMemory {
+  bool decode = false;
+  bool backward = false;
+  std::int64_t batch = 1;
+  int n_heads = 1;
+  int key_dim = 64;  ///< of q, k, v and o
+  int hidden = 256;  ///< width between the matrices of a deeper memory
+  int depth = 2;
+  int chunk = 64;  ///< tokens whose gradients are taken at the same weights
+  std::int64_t length = 1;
+  Precision precision = Precision::bf16;  ///< of q, k, v, o; weights and momentum are f32
+  bool operator==(const NeuralMemory&) const = default;
+};
+
+/// Weights of one head's memory.
+double memory_weights(const NeuralMemory& memory);
+
+/// Feedback attention: blocks of `block` tokens that see themselves causally, the `segments` blocks before them and
+/// `feedback` memory tokens, which in turn read their block and themselves to make the next block's. Decode: one token
+/// at `context`. Source: Hwang et al., TransformerFAM, arXiv:2404.09173, section 2.
+struct FeedbackAttention {
+  bool decode = false;
+  bool backward = false;
+  std::int64_t batch = 1;
+  int n_heads = 1;
+  int n_kv_heads = 1;
+  int head_dim = 128;
+  int block = 1024;
+  int segments = 3;
+  int feedback = 64;
+  std::int64_t query_length = 1;
+  std::int64_t context = 1;
+  Precision precision = Precision::bf16;
+  Precision kv_precision = Precision::bf16;
+  bool operator==(const FeedbackAttention&) const = default;
+};
+
+/// Keys that decoding reads: the block it is in (half of one on average), its segments and the feedback tokens.
+double feedback_keys(const FeedbackAttention& attention);
 
 /// Everything whose time is its memory traffic: norms, activations, rotary embedding, convolution, optimiser.
 struct Elementwise {
@@ -103,6 +148,12 @@ enum class OperationClass : std::uint8_t {
   scan_prefill,
   scan_decode,
   scan_backward,
+  memory_prefill,
+  memory_decode,
+  memory_backward,
+  feedback_prefill,
+  feedback_decode,
+  feedback_backward,
   elementwise,
   embedding,
   collective
@@ -112,14 +163,15 @@ std::string_view to_string(OperationClass operation_class);
 OperationClass operation_class_from(std::string_view text);
 
 /// One kernel launch with its shape, type and bytes.
-using Operation = std::variant<Gemm, Attention, Scan, Elementwise, Embedding, Collective>;
+using Operation =
+    std::variant<Gemm, Attention, Scan, NeuralMemory, FeedbackAttention, Elementwise, Embedding, Collective>;
 
 /// Floating-point operations, a multiply-add counted as 2. Causal attention counts only the scores it keeps.
 double flops(const Operation& operation);
 /// Fewest bytes through memory: every input read once, every output written once.
 double minimum_bytes(const Operation& operation);
 OperationClass class_of(const Operation& operation);
-/// "gemm", "attention", "scan", "elementwise", "embedding" or "collective".
+/// "gemm", "attention", "scan", "memory", "feedback", "elementwise", "embedding" or "collective".
 std::string_view kind_name(const Operation& operation);
 
 /// Tokens a chunk of the chunked scan holds; what its FLOPs are counted for.

@@ -15,7 +15,7 @@ namespace archfront {
 
 namespace {
 
-constexpr std::array<std::string_view, 18> coordinate_names{"m",
+constexpr std::array<std::string_view, 24> coordinate_names{"m",
                                                             "n",
                                                             "k",
                                                             "groups",
@@ -32,7 +32,13 @@ constexpr std::array<std::string_view, 18> coordinate_names{"m",
                                                             "length",
                                                             "tokens",
                                                             "bytes",
-                                                            "n_heads"};
+                                                            "n_heads",
+                                                            "kept",
+                                                            "block",
+                                                            "hidden",
+                                                            "depth",
+                                                            "chunk",
+                                                            "segments"};
 constexpr std::size_t max_axes = 6;
 
 std::vector<std::string_view> split(std::string_view line) {
@@ -103,12 +109,16 @@ void fill_grid(Table& table, std::span<const Row> rows, const std::string& where
 double heads_of(const Operation& operation) {
   if (const auto* a = std::get_if<Attention>(&operation)) return a->n_heads;
   if (const auto* s = std::get_if<Scan>(&operation)) return s->n_heads;
+  if (const auto* m = std::get_if<NeuralMemory>(&operation)) return m->n_heads;
+  if (const auto* f = std::get_if<FeedbackAttention>(&operation)) return f->n_heads;
   return 1;
 }
 
 double batch_of(const Operation& operation) {
   if (const auto* a = std::get_if<Attention>(&operation)) return static_cast<double>(a->batch);
   if (const auto* s = std::get_if<Scan>(&operation)) return static_cast<double>(s->batch);
+  if (const auto* m = std::get_if<NeuralMemory>(&operation)) return static_cast<double>(m->batch);
+  if (const auto* f = std::get_if<FeedbackAttention>(&operation)) return static_cast<double>(f->batch);
   return 1;
 }
 
@@ -125,6 +135,8 @@ double coordinate_of(const Operation& operation, Coordinate coordinate) {
   const auto* gemm = std::get_if<Gemm>(&operation);
   const auto* attention = std::get_if<Attention>(&operation);
   const auto* scan = std::get_if<Scan>(&operation);
+  const auto* memory = std::get_if<NeuralMemory>(&operation);
+  const auto* feedback = std::get_if<FeedbackAttention>(&operation);
   switch (coordinate) {
     case Coordinate::m:
       return gemm ? static_cast<double>(gemm->m) : 1;
@@ -141,14 +153,19 @@ double coordinate_of(const Operation& operation, Coordinate coordinate) {
     case Coordinate::batch_heads:
       return batch_of(operation) * heads_of(operation);
     case Coordinate::batch_kv_heads:
+      if (feedback) return static_cast<double>(feedback->batch) * feedback->n_kv_heads;
       return attention ? static_cast<double>(attention->batch) * attention->n_kv_heads : 1;
     case Coordinate::group:
+      if (feedback) return feedback->n_heads / static_cast<double>(feedback->n_kv_heads);
       return attention ? attention->n_heads / static_cast<double>(attention->n_kv_heads) : 1;
     case Coordinate::head_dim:
+      if (feedback) return feedback->head_dim;
       return attention ? attention->head_dim : 1;
     case Coordinate::query_length:
+      if (feedback) return static_cast<double>(feedback->query_length);
       return attention ? static_cast<double>(attention->query_length) : 1;
     case Coordinate::context: {
+      if (feedback) return feedback->decode ? feedback_keys(*feedback) : static_cast<double>(feedback->context);
       if (!attention) return 1;
       // what a decode step reads is what governs its time
       if (attention->decode) return scored_pairs(*attention) / static_cast<double>(attention->query_length);
@@ -160,10 +177,12 @@ double coordinate_of(const Operation& operation, Coordinate coordinate) {
                                                         : std::min(attention->window, attention->context));
     }
     case Coordinate::key_dim:
+      if (memory) return memory->key_dim;
       return scan ? scan->key_dim : 1;
     case Coordinate::value_dim:
       return scan ? scan->value_dim : 1;
     case Coordinate::length:
+      if (memory) return static_cast<double>(memory->length);
       return scan ? static_cast<double>(scan->length) : 1;
     case Coordinate::tokens: {
       if (const auto* embedding = std::get_if<Embedding>(&operation)) return static_cast<double>(embedding->tokens);
@@ -171,6 +190,19 @@ double coordinate_of(const Operation& operation, Coordinate coordinate) {
     }
     case Coordinate::bytes:
       return minimum_bytes(operation);
+    case Coordinate::kept:
+      return attention ? 1 - attention->sparsity : 1;
+    case Coordinate::block:
+      if (feedback) return feedback->block;
+      return attention ? std::max(1, attention->block) : 1;
+    case Coordinate::hidden:
+      return memory ? memory->hidden : 1;
+    case Coordinate::depth:
+      return memory ? memory->depth : 1;
+    case Coordinate::chunk:
+      return memory ? memory->chunk : 1;
+    case Coordinate::segments:
+      return feedback ? std::max(1, feedback->segments) : 1;
   }
   return 1;
 }
@@ -227,6 +259,8 @@ bool matches_within_class(const TableFilter& filter, const Operation& operation)
   if (filter.windowed && attention &&
       (attention->window != 0 && attention->window < attention->context) != *filter.windowed)
     return false;
+  if (filter.sparse && attention && (attention->sparsity > 0) != *filter.sparse) return false;
+  if (filter.kv_precision && attention && attention->kv_precision != *filter.kv_precision) return false;
   return !filter.scan || !scan || scan->kind == *filter.scan;
 }
 

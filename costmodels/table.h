@@ -31,6 +31,12 @@ enum class Coordinate : std::uint8_t {
   tokens,   // scan, embedding
   bytes,    // read + written, of any operation
   n_heads,  // attention, scan
+  kept,     // attention: 1 - sparsity
+  block,    // attention, feedback
+  hidden,
+  depth,
+  chunk,     // memory
+  segments,  // feedback
 };
 /// Throws InputError naming the nearest known one.
 Coordinate coordinate_from(std::string_view name);
@@ -42,6 +48,8 @@ struct TableFilter {
   std::optional<Precision> precision = std::nullopt;
   std::optional<ScanKind> scan = std::nullopt;
   std::optional<bool> windowed = std::nullopt;
+  std::optional<bool> sparse = std::nullopt;             ///< attention in blocks, some of them left out
+  std::optional<Precision> kv_precision = std::nullopt;  ///< of the keys and values
   bool operator==(const TableFilter&) const = default;
 };
 

@@ -64,6 +64,16 @@ void append_backward_of(const CountedOperation& forward, Scan scan, Operations& 
   operations.push_back({"scan_backward", forward.count, scan});
 }
 
+void append_backward_of(const CountedOperation& forward, NeuralMemory memory, Operations& operations) {
+  memory.backward = true;
+  operations.push_back({"memory_backward", forward.count, memory});
+}
+
+void append_backward_of(const CountedOperation& forward, FeedbackAttention attention, Operations& operations) {
+  attention.backward = true;
+  operations.push_back({"feedback_backward", forward.count, attention});
+}
+
 void append_backward_of(const CountedOperation& forward, Elementwise elementwise, Operations& operations) {
   elementwise.read_bytes *= 2;
   elementwise.written_bytes *= 2;

@@ -20,7 +20,8 @@ void mix(FieldHasher& hasher, const Attention& o) {
   }
   for (const int value : {o.n_heads, o.n_kv_heads, o.head_dim, o.sinks}) hasher.mix(static_cast<std::uint64_t>(value));
   hasher.mix(std::bit_cast<std::uint64_t>(o.sparsity));
-  hasher.mix((o.decode ? 2U : 0U) + (o.backward ? 1U : 0U));
+  hasher.mix(static_cast<std::uint64_t>(o.block));
+  hasher.mix((o.key_value_bias ? 4U : 0U) + (o.decode ? 2U : 0U) + (o.backward ? 1U : 0U));
   hasher.mix(4 * static_cast<std::uint64_t>(o.precision) + static_cast<std::uint64_t>(o.kv_precision));
 }
 
@@ -29,6 +30,23 @@ void mix(FieldHasher& hasher, const Scan& o) {
   for (const int value : {o.n_heads, o.key_dim, o.value_dim}) hasher.mix(static_cast<std::uint64_t>(value));
   hasher.mix(4 * static_cast<std::uint64_t>(o.kind) + (o.decode ? 2U : 0U) + (o.backward ? 1U : 0U));
   hasher.mix(4 * static_cast<std::uint64_t>(o.precision) + static_cast<std::uint64_t>(o.state_precision));
+}
+
+void mix(FieldHasher& hasher, const NeuralMemory& o) {
+  for (const std::int64_t value : {o.batch, o.length}) hasher.mix(static_cast<std::uint64_t>(value));
+  for (const int value : {o.n_heads, o.key_dim, o.hidden, o.depth, o.chunk}) {
+    hasher.mix(static_cast<std::uint64_t>(value));
+  }
+  hasher.mix(4 * static_cast<std::uint64_t>(o.precision) + (o.decode ? 2U : 0U) + (o.backward ? 1U : 0U));
+}
+
+void mix(FieldHasher& hasher, const FeedbackAttention& o) {
+  for (const std::int64_t value : {o.batch, o.query_length, o.context}) hasher.mix(static_cast<std::uint64_t>(value));
+  for (const int value : {o.n_heads, o.n_kv_heads, o.head_dim, o.block, o.segments, o.feedback}) {
+    hasher.mix(static_cast<std::uint64_t>(value));
+  }
+  hasher.mix((o.decode ? 2U : 0U) + (o.backward ? 1U : 0U));
+  hasher.mix(4 * static_cast<std::uint64_t>(o.precision) + static_cast<std::uint64_t>(o.kv_precision));
 }
 
 void mix(FieldHasher& hasher, const Elementwise& o) {
@@ -75,7 +93,9 @@ std::size_t table_group(const Operation& operation) {
   if (const auto* scan = std::get_if<Scan>(&operation)) return scan->backward ? 5U : scan->decode ? 4U : 3U;
   if (std::holds_alternative<Gemm>(operation)) return 6;
   if (std::holds_alternative<Elementwise>(operation)) return 7;
-  return std::holds_alternative<Embedding>(operation) ? 8 : 9;
+  if (std::holds_alternative<Embedding>(operation)) return 8;
+  if (std::holds_alternative<NeuralMemory>(operation)) return 10;
+  return std::holds_alternative<FeedbackAttention>(operation) ? 11 : 9;
 }
 
 void accumulate(StepCost& total, const StepCost& one, double count) {

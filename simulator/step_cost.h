@@ -9,7 +9,7 @@
 namespace archfront {
 
 /// Kinds of operation that are each served by their own measured tables, so that errors within one are of a piece.
-inline constexpr std::size_t table_groups = 10;
+inline constexpr std::size_t table_groups = 12;
 std::size_t table_group(const Operation& operation);
 
 /// What part of a step costs.

@@ -79,6 +79,8 @@ Json filter_entry(const TableDescription& table) {
   Json entry{{"file", table.file}, {"kernel", table.kernel}, {"operation", to_string(table.filter.operation)}};
   if (table.filter.precision) entry["precision"] = to_string(*table.filter.precision);
   if (table.filter.scan) entry["scan"] = to_string(*table.filter.scan);
+  if (table.filter.sparse) entry["sparse"] = *table.filter.sparse;
+  if (table.filter.kv_precision) entry["kv_precision"] = to_string(*table.filter.kv_precision);
   if (table.filter.windowed) entry["windowed"] = *table.filter.windowed;
   return entry;
 }
