@@ -10,7 +10,7 @@
 #include "experiments/text.h"
 #include "results/file.h"
 #include "results/report.h"
-#include "simulator/scaling/expression.h"
+#include "simulator/scaling/run_input.h"
 
 namespace archfront {
 
@@ -23,8 +23,15 @@ Options fit_options() {
   options.usage = "archfront fit --law chinchilla --runs FILE [options]";
   options.named.add_options()("help,h", "show this")("law", po::value<std::string>()->default_value("chinchilla"),
                                                      "chinchilla, conditional_shape or mixer")(
-      "runs", po::value<std::string>(), "logged runs, CSV or JSONL")(
-      "columns", po::value<std::string>()->default_value(""), "names for the file's columns: loss=val_loss,n_params=N")(
+      "runs", po::value<std::string>(),
+      "logged runs: CSV, JSONL, a Weights & Biases export, trainer_state.json, an llm.c log, or a folder of these")(
+      "join", po::value<std::string>()->default_value(""), "a table whose columns are added to the runs by run_id")(
+      "columns", po::value<std::string>()->default_value(""),
+      "names for columns or what is computed from them: loss=val_loss,tokens=step*524288")(
+      "curve", po::value<std::string>()->default_value(""),
+      "of learning curves: final or smoothed loss of each run, or keep all rows")(
+      "best-of", po::value<std::string>()->default_value(""),
+      "keep the run of least loss for each combination of these: n_params,tokens")(
       "where", po::value<std::string>()->default_value(""),
       "keep the rows this holds for: 'tokens > 1e9 and corpus == \"c4\"'")(
       "holdout", po::value<std::string>()->default_value(""),
@@ -38,6 +45,15 @@ Options fit_options() {
       "report", po::value<std::string>()->default_value(""), "an HTML file with the fit and its residuals")(
       "format", po::value<std::string>()->default_value("text"), "text or json");
   return options;
+}
+
+RunInput runs_from(const po::variables_map& given) {
+  return {.path = given["runs"].as<std::string>(),
+          .join = given["join"].as<std::string>(),
+          .columns = given["columns"].as<std::string>(),
+          .where = given["where"].as<std::string>(),
+          .curve = curve_named(given["curve"].as<std::string>()),
+          .best_of = given["best-of"].as<std::string>()};
 }
 
 FitOptions options_from(const po::variables_map& given) {
@@ -101,10 +117,8 @@ int run_fit(std::span<const std::string> arguments, std::FILE* out) {
   if (format == Format::csv) throw InputError("no csv of a fit: --format: use one of text, json");
   if (given.count("runs") == 0) throw InputError("no runs: --runs: give a CSV or JSONL file of logged runs");
   const auto& path = given["runs"].as<std::string>();
-  RunTable runs = load_runs(path);
-  map_columns(runs, given["columns"].as<std::string>());
-  if (const auto& where = given["where"].as<std::string>(); !where.empty())
-    runs = select_rows(runs, rows_where(runs, where, "--where"));
+  const RunTable runs = read_runs(runs_from(given));
+  for (const std::string& note : runs.notes) fmt::print(stderr, "archfront: {}\n", note);
   const FitResult result = fit(runs, options_from(given));
   const StoredFit stored{.id = 0, .law = result.law, .runs = path, .made = "", .json = with_runs(result).dump()};
   if (const auto& save = given["save"].as<std::string>(); !save.empty()) replace_file(save, result.law_file + "\n");

@@ -291,7 +291,7 @@ Value cell_value(const RunTable& table, std::size_t row, std::size_t column) {
 }
 
 /// The value of every node for one row, in order: children come first.
-bool holds(const std::vector<Node>& nodes, const RunTable& table, std::size_t row, std::vector<Value>& values) {
+Value value_in(const std::vector<Node>& nodes, const RunTable& table, std::size_t row, std::vector<Value>& values) {
   for (std::size_t i = 0; i < nodes.size(); ++i) {
     const Node& node = nodes[i];
     if (node.kind == Kind::number)
@@ -315,7 +315,7 @@ bool holds(const std::vector<Node>& nodes, const RunTable& table, std::size_t ro
     else
       values[i] = {.number = unary(node.kind, number_of(values[node.left]))};
   }
-  return is_true(values.back());
+  return values.back();
 }
 
 }  // namespace
@@ -324,8 +324,16 @@ std::vector<char> rows_where(const RunTable& table, const std::string& expressio
   const std::vector<Node> nodes = Parser(table, expression, what).parse();
   std::vector<Value> values(nodes.size());
   std::vector<char> keep(table.size());
-  for (std::size_t row = 0; row < table.size(); ++row) keep[row] = holds(nodes, table, row, values) ? 1 : 0;
+  for (std::size_t row = 0; row < table.size(); ++row) keep[row] = is_true(value_in(nodes, table, row, values)) ? 1 : 0;
   return keep;
+}
+
+std::vector<double> values_of(const RunTable& table, const std::string& expression, const std::string& what) {
+  const std::vector<Node> nodes = Parser(table, expression, what).parse();
+  std::vector<Value> values(nodes.size());
+  std::vector<double> computed(table.size());
+  for (std::size_t row = 0; row < table.size(); ++row) computed[row] = number_of(value_in(nodes, table, row, values));
+  return computed;
 }
 
 }  // namespace archfront

@@ -15,4 +15,8 @@ namespace archfront {
 /// character. Throws InputError.
 std::vector<char> rows_where(const RunTable& table, const std::string& expression, const std::string& what);
 
+/// What an expression of the same kind gives in each row; NaN where a cell it needs is no number. A condition gives 1
+/// or 0. Throws InputError.
+std::vector<double> values_of(const RunTable& table, const std::string& expression, const std::string& what);
+
 }  // namespace archfront

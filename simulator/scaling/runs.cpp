@@ -5,147 +5,14 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <fstream>
-#include <iterator>
-#include <nlohmann/json.hpp>
 #include <unordered_map>
 
 #include "costmodels/errors.h"
+#include "simulator/scaling/expression.h"
+#include "simulator/scaling/run_text.h"
 
 namespace archfront {
 namespace {
-
-using Json = nlohmann::json;
-
-std::string_view trimmed(std::string_view text) {
-  const auto first = text.find_first_not_of(" \t\r");
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(" \t\r") - first + 1);
-}
-
-/// Reads CSV records one by one and knows at which line each began.
-class CsvReader {
- public:
-  CsvReader(std::string_view text, const std::string& where) : text_(text), where_(where) {}
-
-  /// The next record that is neither blank nor a comment, in `fields`. False at the end.
-  bool next(std::vector<std::string>& fields) {
-    while (at_ < text_.size()) {
-      line_ = next_line_;
-      const std::string_view rest = text_.substr(at_);
-      const std::string_view first = rest.substr(0, rest.find('\n'));
-      if (!first.starts_with('#') && !trimmed(first).empty()) return record(fields);
-      at_ += std::min(first.size() + 1, rest.size());
-      ++next_line_;
-    }
-    return false;
-  }
-  std::size_t line() const { return line_; }
-
- private:
-  bool record(std::vector<std::string>& fields) {
-    fields.clear();
-    do fields.push_back(field());
-    while (take(','));
-    take('\r');
-    if (at_ < text_.size() && !take('\n'))
-      throw InputError(fmt::format("text after a closing quote: {}:{}: double a quote that belongs to the field",
-                                   where_, next_line_));
-    ++next_line_;
-    return true;
-  }
-
-  std::string field() {
-    if (take('"')) return quoted();
-    const std::size_t end = std::min(text_.find_first_of(",\n", at_), text_.size());
-    const std::string_view raw = text_.substr(at_, end - at_);
-    at_ = end;
-    return std::string(trimmed(raw));
-  }
-
-  std::string quoted() {
-    std::string value;
-    for (; at_ < text_.size(); ++at_) {
-      if (text_[at_] == '\n') ++next_line_;
-      if (text_[at_] != '"')
-        value += text_[at_];
-      else if (at_ + 1 < text_.size() && text_[at_ + 1] == '"')
-        value += text_[at_++];
-      else
-        return ++at_, value;
-    }
-    throw InputError(fmt::format("a quote is not closed: {}:{}: end the field with '\"'", where_, line_));
-  }
-
-  bool take(char wanted) {
-    if (at_ >= text_.size() || text_[at_] != wanted) return false;
-    ++at_;
-    return true;
-  }
-
-  std::string_view text_;
-  const std::string& where_;
-  std::size_t at_ = 0;
-  std::size_t line_ = 1;
-  std::size_t next_line_ = 1;
-};
-
-RunTable table_from_csv(std::string_view text, const std::string& where) {
-  RunTable table{.where = where};
-  CsvReader reader(text, where);
-  if (!reader.next(table.columns)) throw InputError(fmt::format("no runs: {}: a header and one line a run", where));
-  std::vector<std::string> fields;
-  while (reader.next(fields)) {
-    if (fields.size() != table.columns.size())
-      throw InputError(fmt::format("{} fields under a header of {}: {}:{}: quote fields that hold a comma",
-                                   fields.size(), table.columns.size(), where, reader.line()));
-    table.lines.push_back(reader.line());
-    std::move(fields.begin(), fields.end(), std::back_inserter(table.cells));
-  }
-  return table;
-}
-
-/// A JSON object's leaves as (dotted key, text).
-void flatten(const Json& json, const std::string& prefix, std::vector<std::pair<std::string, std::string>>& leaves) {
-  for (const auto& [key, value] : json.items()) {
-    const std::string name = prefix.empty() ? key : fmt::format("{}.{}", prefix, key);
-    if (value.is_object())
-      flatten(value, name, leaves);
-    else if (value.is_null())
-      leaves.emplace_back(name, "");
-    else
-      leaves.emplace_back(name, value.is_string() ? value.get<std::string>() : value.dump());
-  }
-}
-
-Json parse_line(std::string_view line, const std::string& where, std::size_t number) {
-  Json json = Json::parse(line, nullptr, false);
-  if (!json.is_object())
-    throw InputError(fmt::format("not a JSON object: {}:{}: write one object a line", where, number));
-  return json;
-}
-
-RunTable table_from_jsonl(std::string_view text, const std::string& where) {
-  RunTable table{.where = where};
-  std::vector<std::vector<std::pair<std::string, std::string>>> rows;
-  std::unordered_map<std::string, std::size_t> places;
-  std::size_t number = 0;
-  for (std::size_t begin = 0; begin < text.size();) {
-    const std::size_t end = std::min(text.find('\n', begin), text.size());
-    const std::string_view line = trimmed(text.substr(begin, end - begin));
-    begin = end + 1;
-    ++number;
-    if (line.empty() || line.starts_with('#')) continue;
-    flatten(parse_line(line, where, number), "", rows.emplace_back());
-    table.lines.push_back(number);
-    for (const auto& [key, value] : rows.back())
-      if (places.emplace(key, table.columns.size()).second) table.columns.push_back(key);
-  }
-  table.cells.resize(rows.size() * table.columns.size());
-  for (std::size_t row = 0; row < rows.size(); ++row)
-    for (auto& [key, value] : rows[row]) table.cells[row * table.columns.size() + places.at(key)] = std::move(value);
-  return table;
-}
 
 std::string what_is_wrong(std::string_view name, std::string_view cell) {
   if (trimmed(cell).empty()) return fmt::format("{} is empty", name);
@@ -162,26 +29,34 @@ std::string did_you_mean(const RunTable& table, std::string_view name) {
   return fmt::format("the columns are {}", fmt::join(names, ", "));
 }
 
-}  // namespace
-
-RunTable runs_from_text(const std::string& text, const std::string& where) {
-  std::string_view content = text;
-  if (content.starts_with("\xEF\xBB\xBF")) content.remove_prefix(3);
-  const std::size_t first = content.find_first_not_of(" \t\r\n");
-  RunTable table = first != std::string_view::npos && content[first] == '{' ? table_from_jsonl(content, where)
-                                                                            : table_from_csv(content, where);
-  for (std::size_t i = 0; i < table.columns.size(); ++i)
-    if (std::find(table.columns.begin(), table.columns.begin() + static_cast<std::ptrdiff_t>(i), table.columns[i]) !=
-        table.columns.begin() + static_cast<std::ptrdiff_t>(i))
-      throw InputError(fmt::format("two columns are called '{}': {}: rename one", table.columns[i], where));
-  return table;
+/// Whether a map's right-hand side is meant as an expression: no column has the name and it has more than a name's
+/// characters.
+bool is_expression(std::string_view source) {
+  return source.find_first_of("()*/+`") != std::string_view::npos || source.find(" - ") != std::string_view::npos ||
+         number_in(source).has_value();
 }
 
-RunTable load_runs(const std::filesystem::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in || std::filesystem::is_directory(path))
-    throw InputError(fmt::format("cannot read runs: {}: give a CSV or JSONL file", path.string()));
-  return runs_from_text({std::istreambuf_iterator<char>(in), {}}, path.string());
+/// The column that holds what an expression gives in each row; a row without a value has an empty cell.
+std::size_t add_computed(RunTable& table, const std::string& expression) {
+  const std::vector<double> values = values_of(table, expression, "--columns");
+  std::vector<std::string> cells;
+  cells.reserve(values.size());
+  for (const double value : values) cells.push_back(std::isnan(value) ? "" : fmt::format("{}", value));
+  add_column(table, expression, cells);
+  return table.columns.size() - 1;
+}
+
+std::size_t source_column(RunTable& table, std::string_view source) {
+  const auto found = std::find(table.columns.begin(), table.columns.end(), source);
+  if (found != table.columns.end()) return static_cast<std::size_t>(found - table.columns.begin());
+  if (is_expression(source)) return add_computed(table, std::string(source));
+  throw InputError(fmt::format("no column '{}': {}: {}", source, table.where, did_you_mean(table, source)));
+}
+
+}  // namespace
+
+std::string place(const RunTable& table, std::size_t row) {
+  return fmt::format("{}:{}", table.files.empty() ? table.where : table.files[table.file_of[row]], table.lines[row]);
 }
 
 void map_columns(RunTable& table, const std::string& map) {
@@ -193,12 +68,22 @@ void map_columns(RunTable& table, const std::string& map) {
     const std::string_view name = trimmed(entry.substr(0, equals));
     if (equals == std::string_view::npos || name.empty())
       throw InputError(fmt::format("'{}' maps no column: --columns: write loss=val_loss,tokens=seen", entry));
-    const std::string_view source = trimmed(entry.substr(equals + 1));
-    const auto found = std::find(table.columns.begin(), table.columns.end(), source);
-    if (found == table.columns.end())
-      throw InputError(fmt::format("no column '{}': {}: {}", source, table.where, did_you_mean(table, source)));
-    table.map[std::string(name)] = static_cast<std::size_t>(found - table.columns.begin());
+    const std::size_t column = source_column(table, trimmed(entry.substr(equals + 1)));
+    table.map[std::string(name)] = column;
   }
+}
+
+void add_column(RunTable& table, const std::string& name, std::span<const std::string> cells) {
+  const std::size_t width = table.columns.size();
+  std::vector<std::string> wider;
+  wider.reserve(table.size() * (width + 1));
+  for (std::size_t row = 0; row < table.size(); ++row) {
+    for (std::size_t column = 0; column < width; ++column)
+      wider.push_back(std::move(table.cells[row * width + column]));
+    wider.push_back(cells[row]);
+  }
+  table.cells = std::move(wider);
+  table.columns.push_back(name);
 }
 
 std::optional<std::size_t> find_column(const RunTable& table, std::string_view name) {
@@ -231,38 +116,111 @@ std::vector<double> positive_column(const RunTable& table, std::string_view name
   for (std::size_t row = 0; row < table.size(); ++row) {
     const std::optional<double> value = number_in(table.cell(row, column));
     if (!value || !std::isfinite(*value) || *value <= 0)
-      throw InputError(fmt::format("{}: {}:{}, column '{}': every run needs a finite {}{}; drop the row or fix it",
-                                   what_is_wrong(name, table.cell(row, column)), table.where, table.lines[row],
+      throw InputError(fmt::format("{}: {}, column '{}': every run needs a finite {}{}; drop the row or fix it",
+                                   what_is_wrong(name, table.cell(row, column)), place(table, row),
                                    table.columns[column], value && *value <= 0 ? "positive " : "", name));
     values.push_back(*value);
   }
   return values;
 }
 
+std::string run_name(const RunTable& table, std::size_t row) {
+  const std::optional<std::size_t> column = find_column(table, "run_id");
+  if (column && !table.cell(row, *column).empty()) return std::string(table.cell(row, *column));
+  return fmt::format("line {}", table.lines[row]);
+}
+
 void check_run_ids(const RunTable& table) {
   const std::optional<std::size_t> column = find_column(table, "run_id");
   if (!column) return;
-  std::unordered_map<std::string_view, std::size_t> lines;
+  const std::optional<std::size_t> step = find_column(table, find_column(table, "step") ? "step" : "tokens");
+  std::unordered_map<std::string, std::size_t> rows;
   for (std::size_t row = 0; row < table.size(); ++row) {
-    const std::string_view id = table.cell(row, *column);
+    std::string id(table.cell(row, *column));
     if (id.empty()) continue;
-    const auto [first, is_new] = lines.emplace(id, table.lines[row]);
-    if (!is_new)
-      throw InputError(
-          fmt::format("run_id '{}' is there twice: {}:{}, column '{}': line {} has it already; drop one or rename it",
-                      id, table.where, table.lines[row], table.columns[*column], first->second));
+    if (table.curves && step) id += fmt::format("' at '{}", table.cell(row, *step));
+    const auto [first, is_new] = rows.emplace(id, row);
+    if (is_new) continue;
+    const char* steps = step && !table.curves ? ", or choose with --curve one row of a learning curve" : "";
+    throw InputError(
+        fmt::format("run_id '{}' is there twice: {}, column '{}': line {} has it already; drop one or "
+                    "rename it{}",
+                    id, place(table, row), table.columns[*column], table.lines[first->second], steps));
   }
 }
 
-RunTable select_rows(const RunTable& table, std::span<const char> keep) {
-  RunTable kept{.where = table.where, .columns = table.columns, .map = table.map};
-  for (std::size_t row = 0; row < table.size(); ++row) {
-    if (!keep[row]) continue;
+namespace {
+
+/// Sizes of models and of data sets of one study span some decades without a hole; units a thousand apart leave one.
+constexpr double hole_in_decades = 2.5;
+/// Below this a count of parameters, tokens or FLOPs is a count of thousands or more.
+constexpr double least_plausible = 1e5;
+
+struct Unit {
+  double factor;
+  const char* name;
+};
+constexpr Unit units[] = {{1e3, "thousands"}, {1e6, "millions"}, {1e9, "billions"}, {1e12, "trillions"}};
+
+/// The unit that brings a value nearest to the middle of the others.
+const Unit& likely_unit(double value, double middle) {
+  return *std::min_element(std::begin(units), std::end(units), [&](const Unit& a, const Unit& b) {
+    return std::abs(std::log(value * a.factor / middle)) < std::abs(std::log(value * b.factor / middle));
+  });
+}
+
+void check_units_of(const RunTable& table, std::string_view name) {
+  const std::optional<std::size_t> column = find_column(table, name);
+  if (!column) return;
+  std::vector<std::pair<double, std::size_t>> sorted;
+  for (std::size_t row = 0; row < table.size(); ++row)
+    if (const auto value = number_in(table.cell(row, *column)); value && *value > 0 && std::isfinite(*value))
+      sorted.emplace_back(*value, row);
+  std::sort(sorted.begin(), sorted.end());
+  for (std::size_t i = 1; i < sorted.size(); ++i) {
+    if (sorted[i - 1].first >= least_plausible) return;
+    if (sorted[i].first < least_plausible || std::log10(sorted[i].first / sorted[i - 1].first) < hole_in_decades)
+      continue;
+    const auto& [value, row] = *std::min_element(sorted.begin(), sorted.begin() + static_cast<std::ptrdiff_t>(i),
+                                                 [](const auto& a, const auto& b) { return a.second < b.second; });
+    const double middle = sorted[(i + sorted.size()) / 2].first;
+    const Unit& unit = likely_unit(value, middle);
+    throw InputError(fmt::format(
+        "{} is {:.6g} where most runs have {:.2g} and more: {}, column '{}': it looks like "
+        "{}; write {:.6g}",
+        name, value, sorted[i].first, place(table, row), table.columns[*column], unit.name, value * unit.factor));
+  }
+}
+
+}  // namespace
+
+void check_units(const RunTable& table) {
+  for (const char* name : {"n_params", "tokens", "flops"}) check_units_of(table, name);
+}
+
+RunTable take_rows(const RunTable& table, std::span<const std::size_t> rows) {
+  RunTable kept{.where = table.where,
+                .columns = table.columns,
+                .map = table.map,
+                .files = table.files,
+                .notes = table.notes,
+                .curves = table.curves};
+  kept.lines.reserve(rows.size());
+  kept.cells.reserve(rows.size() * table.columns.size());
+  for (const std::size_t row : rows) {
     kept.lines.push_back(table.lines[row]);
+    if (!table.file_of.empty()) kept.file_of.push_back(table.file_of[row]);
     const auto first = table.cells.begin() + static_cast<std::ptrdiff_t>(row * table.columns.size());
     kept.cells.insert(kept.cells.end(), first, first + static_cast<std::ptrdiff_t>(table.columns.size()));
   }
   return kept;
+}
+
+RunTable select_rows(const RunTable& table, std::span<const char> keep) {
+  std::vector<std::size_t> rows;
+  for (std::size_t row = 0; row < table.size(); ++row)
+    if (keep[row] != 0) rows.push_back(row);
+  return take_rows(table, rows);
 }
 
 }  // namespace archfront

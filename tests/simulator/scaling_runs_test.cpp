@@ -69,6 +69,35 @@ TEST(Runs, AMappedColumnStandsBeforeTheFilesOwn) {
             "'loss' maps no column: --columns: write loss=val_loss,tokens=seen");
 }
 
+TEST(Runs, AColumnIsComputedFromOthers) {
+  RunTable runs = table("step,ppl,a b\n10,7.38905609893065,2\n20,x,3\n");
+  map_columns(runs, "tokens=step*524288,loss=log(ppl),n_params=124e6,d_model=`a b` * 64");
+  EXPECT_EQ(positive_column(runs, "tokens"), (std::vector<double>{5242880, 10485760}));
+  EXPECT_EQ(positive_column(runs, "n_params"), (std::vector<double>{124e6, 124e6}));
+  EXPECT_EQ(positive_column(runs, "d_model"), (std::vector<double>{128, 192}));
+  EXPECT_NEAR(number_in(runs.cell(0, column_named(runs, "loss"))).value(), 2, 1e-12);
+  EXPECT_EQ(error_of([&] { positive_column(runs, "loss"); }),
+            "loss is empty: runs.csv:3, column 'log(ppl)': every run needs a finite loss; drop the row or fix it");
+  EXPECT_EQ(error_of([&] { map_columns(runs, "loss=log(pp)"); }),
+            "no column 'pp': --columns 'log(pp)': did you mean 'ppl'?");
+}
+
+TEST(Runs, ARowInOtherUnitsIsNamed) {
+  const std::string rows = "n_params,tokens,flops\n7e7,1.4e9,6e17\n4e8,8e9,2e19\n1e9,20,1e20\n";
+  EXPECT_EQ(error_of([&] { check_units(table(rows)); }),
+            "tokens is 20 where most runs have 1.4e+09 and more: runs.csv:4, column 'tokens': it looks like billions; "
+            "write 2e+10");
+  EXPECT_EQ(error_of([] { check_units(table("n_params\n70\n7e7\n4e8\n410\n")); }),
+            "n_params is 70 where most runs have 7e+07 and more: runs.csv:2, column 'n_params': it looks like "
+            "millions; write 7e+07");
+}
+
+TEST(Runs, SizesThatSpanManyDecadesAreOfOneUnit) {
+  EXPECT_EQ(error_of([] { check_units(table("n_params,tokens\n1e3,1e5\n1e5,1e7\n1e7,1e9\n1e9,1e11\n1e12,1e13\n")); }),
+            "no error");
+  EXPECT_EQ(error_of([] { check_units(table("n_params\n70\n410\n7000\n")); }), "no error");
+}
+
 TEST(Runs, BadCellsAreNamedByLineAndColumn) {
   const auto loss = [](const std::string& cell) {
     return error_of([&] { positive_column(table("run_id,loss\na,2.5\nb," + cell + "\n"), "loss"); });
@@ -97,6 +126,9 @@ TEST(Runs, AMappedBadCellNamesTheFilesColumn) {
 TEST(Runs, ARunIdThatIsThereTwiceNamesBothLines) {
   EXPECT_EQ(error_of([] { check_run_ids(table("run_id,loss\nx,1\ny,2\nx,3\n")); }),
             "run_id 'x' is there twice: runs.csv:4, column 'run_id': line 2 has it already; drop one or rename it");
+  EXPECT_EQ(error_of([] { check_run_ids(table("run_id,step,loss\nx,10,1\nx,20,2\n")); }),
+            "run_id 'x' is there twice: runs.csv:3, column 'run_id': line 2 has it already; drop one or rename it, or "
+            "choose with --curve one row of a learning curve");
 }
 
 TEST(Runs, BrokenFilesAreOneSentence) {
@@ -109,7 +141,8 @@ TEST(Runs, BrokenFilesAreOneSentence) {
   EXPECT_EQ(error_of([] { table("{\"a\": 1}\n[2]\n"); }), "not a JSON object: runs.csv:2: write one object a line");
   EXPECT_EQ(error_of([] { table("a,a\n1,2\n"); }), "two columns are called 'a': runs.csv: rename one");
   EXPECT_EQ(error_of([] { load_runs("/nowhere/runs.csv"); }),
-            "cannot read runs: /nowhere/runs.csv: give a CSV or JSONL file");
+            "cannot read runs: /nowhere/runs.csv: give CSV, JSONL, a trainer_state.json, a training log, or a folder "
+            "of these");
 }
 
 TEST(Where, ComparisonsTakeNumbersAndText) {
