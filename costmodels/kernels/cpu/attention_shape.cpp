@@ -43,4 +43,10 @@ void check_attention(const Attention& shape, const AttentionSizes& given) {
   check_size("o", given.o, queries);
 }
 
+void check_bias(const Attention& shape, const KeyValueBias& bias) {
+  const std::int64_t wanted = shape.key_value_bias ? std::int64_t{shape.n_heads} * shape.head_dim : 0;
+  check_size("bias k", bias.k.size(), wanted);
+  check_size("bias v", bias.v.size(), wanted);
+}
+
 }  // namespace archfront::cpu

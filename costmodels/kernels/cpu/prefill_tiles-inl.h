@@ -1,0 +1,400 @@
+// A tile of queries against tiles of keys: the body of prefill attention. Included once a Highway target, hence the
+// toggled guard.
+#if defined(ARCHFRONT_PREFILL_TILES) == defined(HWY_TARGET_TOGGLE)
+#ifdef ARCHFRONT_PREFILL_TILES
+#undef ARCHFRONT_PREFILL_TILES
+#else
+#define ARCHFRONT_PREFILL_TILES
+#endif
+
+#include <hwy/highway.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+
+#include "costmodels/kernels/cpu/prefill_block.h"
+#include "costmodels/kernels/cpu/prefill_steps-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace archfront::cpu {
+namespace HWY_NAMESPACE {
+
+// Vectors of queries in the widest tile: see tile_rows.
+constexpr std::size_t most_vectors = tile_rows == 8 ? 3 : 2;
+// Steps of V^T P^T a tile of keys takes: enough that O, loaded and stored once, costs a thirtieth.
+constexpr std::size_t key_steps = 64;
+constexpr std::size_t most_groups = 2 * key_steps / tile_rows;
+
+constexpr float masked = -3e38f;
+constexpr float unseen = -1e30f;  // above `masked`: the highest score of a query that has seen no key
+// Scores may lie this far from the reference before it moves: far from overflow, near enough to lose no digits.
+constexpr float most_above = 16;
+
+// One head's tile of queries, transposed, `vectors` wide, with its running softmax: weights are 2^(score - reference).
+// The reference is the maximum only roughly, so that it and what was summed so far rarely have to change.
+template <class Steps>
+struct QueryTile {
+  typename Steps::Element* q;  // [head_dim / values, width]
+  float* o;                    // [head_dim, width], not yet divided by `sum`
+  float* reference;            // [width], in powers of 2
+  float* sum;                  // [width]
+  float* fresh;                // [width], 1 where no key was seen yet, else 0
+  std::size_t vectors;
+  std::int64_t head;
+  std::uint32_t head_bit;
+  std::int64_t first_query;
+  std::int64_t queries;
+  std::int64_t first_position;  // of its first query among the keys
+  float scale;                  // of its scores; 1 where the queries were scaled
+  bool settled;                 // nothing is fresh
+};
+
+// Keys packed for the products, tile_rows consecutive ones a group: k [key, head_dim], v [head_dim / tile_rows, step,
+// tile_rows].
+template <class Steps>
+struct KeyTile {
+  typename Steps::Element* k;
+  typename Steps::Element* v;
+  std::size_t groups = 0;
+  std::int64_t first[most_groups];
+  std::int64_t count[most_groups];  // of the group's keys; the rest is padding
+  std::uint32_t heads[most_groups];
+};
+
+// Every buffer of a task, carved out of one aligned allocation of 4-byte elements.
+struct Scratch {
+  float* next;
+  template <class E>
+  E* take(std::size_t elements) {
+    E* taken = reinterpret_cast<E*>(next);
+    next += (elements + 15) / 16 * 16;
+    return taken;
+  }
+};
+
+template <class D>
+HWY_INLINE void transpose([[maybe_unused]] D d, [[maybe_unused]] hn::Vec<D> (&rows)[square]) {
+#if HWY_TARGET != HWY_SCALAR
+  const hn::Vec<D> even_low = hn::InterleaveLower(d, rows[0], rows[2]);
+  const hn::Vec<D> odd_low = hn::InterleaveLower(d, rows[1], rows[3]);
+  const hn::Vec<D> even_high = hn::InterleaveUpper(d, rows[0], rows[2]);
+  const hn::Vec<D> odd_high = hn::InterleaveUpper(d, rows[1], rows[3]);
+  rows[0] = hn::InterleaveLower(d, even_low, odd_low);
+  rows[1] = hn::InterleaveUpper(d, even_low, odd_low);
+  rows[2] = hn::InterleaveLower(d, even_high, odd_high);
+  rows[3] = hn::InterleaveUpper(d, even_high, odd_high);
+#endif
+}
+
+// sum[r, :] += sum over `depth` steps of a[r, step] b[step, :].
+template <class Steps, std::size_t rows, std::size_t vectors>
+HWY_INLINE void multiply(const typename Steps::Element* HWY_RESTRICT a, std::size_t a_row, std::size_t a_step,
+                         const typename Steps::Element* HWY_RESTRICT b, std::size_t depth, V (&sum)[rows][vectors]) {
+  const typename Steps::D d;
+  const std::size_t lanes = hn::Lanes(d);
+  for (std::size_t step = 0; step < depth; ++step) {
+    hn::Vec<typename Steps::D> column[vectors];
+#pragma GCC unroll 8
+    for (std::size_t v = 0; v < vectors; ++v) column[v] = hn::Load(d, b + (step * vectors + v) * lanes);
+#pragma GCC unroll 8
+    for (std::size_t r = 0; r < rows; ++r) {
+      const auto factor = hn::Set(d, a[r * a_row + step * a_step]);
+#pragma GCC unroll 8
+      for (std::size_t v = 0; v < vectors; ++v) sum[r][v] = Steps::multiply_add(factor, column[v], sum[r][v]);
+    }
+  }
+}
+
+template <class Steps, class T>
+void open_queries(const PrefillBlock<T>& block, QueryTile<Steps>& tile) {
+  static constexpr T none[256] = {};
+  const Attention& shape = *block.shape;
+  const Row<typename Steps::Element> d;
+  const auto depth = static_cast<std::size_t>(shape.head_dim) / Steps::values;
+  const std::size_t width = tile.vectors * hn::Lanes(F32());
+  const float scale = 1.44269504f / std::sqrt(static_cast<float>(shape.head_dim));
+  tile.scale = Steps::scales_queries ? 1 : scale;
+  for (std::size_t i = 0; i < width; i += square) {
+    const T* rows[square];
+    for (std::size_t r = 0; r < square; ++r) {
+      const std::int64_t query = tile.first_query + static_cast<std::int64_t>(i + r);
+      const bool real = static_cast<std::int64_t>(i + r) < tile.queries;
+      rows[r] = real ? block.q + (query * shape.n_heads + tile.head) * shape.head_dim : none;
+    }
+    for (std::size_t step = 0; step < depth; step += square) {
+      hn::Vec<decltype(d)> elements[square];
+      for (std::size_t r = 0; r < square; ++r) {
+        elements[r] = Steps::load_row(rows[r], step);
+        if constexpr (Steps::scales_queries) elements[r] = hn::Mul(elements[r], hn::Set(d, scale));
+      }
+      transpose(d, elements);
+      for (std::size_t r = 0; r < square; ++r) hn::Store(elements[r], d, tile.q + (step + r) * width + i);
+    }
+  }
+}
+
+// The softmax before any key: empty, or of the bias alone, whose score is the first reference.
+template <class Steps, class T>
+void open_softmax(const PrefillBlock<T>& block, QueryTile<Steps>& tile) {
+  const F32 d;
+  const typename Steps::D de;
+  const auto head_dim = static_cast<std::size_t>(block.shape->head_dim);
+  const std::size_t lanes = hn::Lanes(d);
+  const std::size_t width = tile.vectors * lanes;
+  const bool biased = block.bias_k != nullptr;
+  const std::int64_t bias = biased ? tile.head * block.shape->head_dim : 0;
+  const float* bias_k = block.bias_k + bias;
+  const float* bias_v = block.bias_v + bias;
+  tile.settled = biased;
+  std::fill_n(tile.fresh, width, biased ? 0.0f : 1.0f);
+  std::fill_n(tile.sum, width, biased ? 1.0f : 0.0f);
+  for (std::size_t i = 0; i < width; i += lanes) {
+    V score = hn::Zero(d);
+    for (std::size_t step = 0; biased && step < head_dim / Steps::values; ++step) {
+      score = Steps::score_bias(bias_k, step, hn::Load(de, tile.q + step * width + i), score);
+    }
+    hn::Store(hn::Mul(score, hn::Set(d, tile.scale)), d, tile.reference + i);
+  }
+  for (std::size_t x = 0; x < head_dim; ++x) std::fill_n(tile.o + x * width, width, biased ? bias_v[x] : 0);
+}
+
+// Adds a group of up to tile_rows keys.
+template <class Steps, class T>
+void pack_group(const PrefillBlock<T>& block, const KeySegment& keys, KeyTile<Steps>& tile) {
+  static constexpr T none[256] = {};
+  constexpr std::size_t pitch = key_steps * tile_rows;
+  const auto head_dim = static_cast<std::size_t>(block.shape->head_dim);
+  const std::int64_t stride = static_cast<std::int64_t>(block.shape->n_kv_heads) * block.shape->head_dim;
+  const auto row = [&](const T* from, std::size_t r) {
+    const auto key = static_cast<std::int64_t>(r);
+    return key < keys.count ? from + (keys.first + key) * stride : none;
+  };
+  const std::size_t at = tile.groups * tile_rows;
+  for (std::size_t r = 0; r < tile_rows; ++r) {
+    Steps::pack_key(row(block.k, r), head_dim, tile.k + (at + r) * (head_dim / Steps::values));
+  }
+  for (std::size_t r = 0; r < tile_rows; r += Steps::values) {
+    const T* rows[Steps::values];
+    for (std::size_t i = 0; i < Steps::values; ++i) rows[i] = row(block.v, r + i);
+    Steps::pack_values(rows, head_dim, pitch, tile.v + (at + r) / Steps::values * tile_rows);
+  }
+  tile.first[tile.groups] = keys.first;
+  tile.count[tile.groups] = keys.count;
+  tile.heads[tile.groups] = keys.heads;
+  ++tile.groups;
+}
+
+enum class Sight : std::uint8_t { none, part, all };
+
+// What of a group of keys the queries of a tile see.
+template <class Steps>
+Sight sight(const Attention& shape, const QueryTile<Steps>& tile, const KeyTile<Steps>& keys, std::size_t group) {
+  const std::int64_t first = keys.first[group];
+  const std::int64_t last = first + keys.count[group] - 1;
+  const std::int64_t first_position = tile.first_position;
+  const std::int64_t last_position = first_position + tile.queries - 1;
+  if ((keys.heads[group] & tile.head_bit) == 0 || first > last_position) return Sight::none;
+  const bool windowed = shape.window > 0 && last >= shape.sinks;
+  if (windowed && first >= shape.sinks && last <= first_position - shape.window) return Sight::none;
+  const bool whole = keys.count[group] == static_cast<std::int64_t>(tile_rows);
+  const bool within_window = !windowed || first > last_position - shape.window;
+  return whole && last <= first_position && within_window ? Sight::all : Sight::part;
+}
+
+// Lowers to `masked` what queries may not see of row r of a group.
+template <class Steps, std::size_t vectors>
+HWY_INLINE void hide(const Attention& shape, const QueryTile<Steps>& tile, const KeyTile<Steps>& keys,
+                     std::size_t group, std::size_t r, V (&scores)[vectors]) {
+  const F32 d;
+  const hn::RebindToSigned<F32> di;
+  const std::int64_t position = keys.first[group] + static_cast<std::int64_t>(r);
+  const bool padding = static_cast<std::int64_t>(r) >= keys.count[group];
+  const bool windowed = shape.window > 0 && position >= shape.sinks;
+  // Queries before `seen_from` come before the key, those from `seen_to` on have left it behind.
+  const auto seen_from = static_cast<std::int32_t>(position - tile.first_position);
+  const auto seen_to = static_cast<std::int32_t>(position - tile.first_position + shape.window);
+  for (std::size_t v = 0; v < vectors; ++v) {
+    const auto query = hn::Iota(di, static_cast<std::int32_t>(v * hn::Lanes(d)));
+    auto hidden = hn::Lt(query, hn::Set(di, seen_from));
+    if (windowed) hidden = hn::Or(hidden, hn::Not(hn::Lt(query, hn::Set(di, seen_to))));
+    scores[v] = hn::IfThenElse(hn::RebindMask(d, hidden), hn::Set(d, masked), scores[v]);
+    if (padding) scores[v] = hn::Set(d, masked);
+  }
+}
+
+// Weights of one group of keys, and on top of `highest` and `sums` their highest score and their sum.
+template <class Steps, std::size_t vectors, bool hides>
+HWY_NOINLINE void weigh_group(const Attention& shape, const QueryTile<Steps>& tile, const KeyTile<Steps>& keys,
+                              std::size_t group, typename Steps::Element* HWY_RESTRICT weights, float* highest,
+                              float* sums) {
+  const F32 d;
+  const std::size_t lanes = hn::Lanes(d);
+  const auto depth = static_cast<std::size_t>(shape.head_dim) / Steps::values;
+  V reference[vectors];
+  V scores[tile_rows][vectors];
+  for (std::size_t v = 0; v < vectors; ++v) reference[v] = hn::Load(d, tile.reference + v * lanes);
+#pragma GCC unroll 8
+  for (std::size_t r = 0; r < tile_rows; ++r) {
+#pragma GCC unroll 8
+    for (std::size_t v = 0; v < vectors; ++v)
+      scores[r][v] = Steps::scales_queries ? hn::Neg(reference[v]) : hn::Zero(d);
+  }
+  multiply<Steps, tile_rows, vectors>(keys.k + group * tile_rows * depth, depth, 1, tile.q, depth, scores);
+#pragma GCC unroll 8
+  for (std::size_t r = 0; r < tile_rows; ++r) {
+    if constexpr (!Steps::scales_queries) {
+      const V scale = hn::Set(d, tile.scale);
+#pragma GCC unroll 8
+      for (std::size_t v = 0; v < vectors; ++v)
+        scores[r][v] = hn::MulSub(scores[r][v], scale, hn::Load(d, tile.reference + v * lanes));
+    }
+    if constexpr (hides) hide(shape, tile, keys, group, r, scores[r]);
+  }
+#pragma GCC unroll 8
+  for (std::size_t v = 0; v < vectors; ++v) {
+    V high = hn::Load(d, highest + v * lanes);
+    V sum = hn::Load(d, sums + v * lanes);
+#pragma GCC unroll 8
+    for (std::size_t r = 0; r < tile_rows; r += Steps::values) {
+      V together[Steps::values];
+#pragma GCC unroll 8
+      for (std::size_t i = 0; i < Steps::values; ++i) {
+        together[i] = scores[r + i][v];
+        high = hn::Max(high, together[i]);
+      }
+      hn::Store(Steps::weigh(d, together, sum), typename Steps::D(),
+                weights + (r / Steps::values * vectors + v) * lanes);
+    }
+    hn::Store(high, d, highest + v * lanes);
+    hn::Store(sum, d, sums + v * lanes);
+  }
+}
+
+// Moves the reference of queries whose scores are too far from it, and what was summed with it. False where any moved:
+// the weights are wrong then.
+template <class Steps>
+bool reference_holds(QueryTile<Steps>& tile, std::size_t head_dim, const float* highest) {
+  const F32 d;
+  const std::size_t lanes = hn::Lanes(d);
+  const std::size_t width = tile.vectors * lanes;
+  bool holds = true;
+  bool settled = true;
+  for (std::size_t i = 0; i < width; i += lanes) {
+    const V high = hn::Load(d, highest + i);
+    const V fresh = hn::Load(d, tile.fresh + i);
+    const auto was_fresh = hn::Gt(fresh, hn::Zero(d));
+    const auto sees = hn::Gt(high, hn::Set(d, unseen));
+    const auto far_below = hn::And(hn::And(was_fresh, sees), hn::Lt(high, hn::Set(d, -most_above)));
+    const auto moves = hn::Or(hn::Gt(high, hn::Set(d, most_above)), far_below);
+    const auto still_fresh = hn::AndNot(sees, was_fresh);
+    settled = settled && hn::AllFalse(d, still_fresh);
+    hn::Store(hn::IfThenElseZero(still_fresh, fresh), d, tile.fresh + i);
+    if (hn::AllFalse(d, moves)) continue;
+    holds = false;
+    const V by = hn::IfThenElseZero(moves, high);
+    const V factor = exp2_f32(d, hn::Min(hn::Neg(by), hn::Zero(d)));
+    hn::Store(hn::Add(hn::Load(d, tile.reference + i), by), d, tile.reference + i);
+    hn::Store(hn::Mul(hn::Load(d, tile.sum + i), factor), d, tile.sum + i);
+    for (std::size_t x = 0; x < head_dim; ++x) {
+      float* o = tile.o + x * width + i;
+      hn::Store(hn::Mul(hn::Load(d, o), factor), d, o);
+    }
+  }
+  tile.settled = settled;
+  return holds;
+}
+
+// O^T += V^T P^T over a run of groups.
+template <class Steps, std::size_t vectors>
+HWY_NOINLINE void accumulate(std::size_t head_dim, QueryTile<Steps>& tile, const KeyTile<Steps>& keys,
+                             std::size_t begin, std::size_t end, const typename Steps::Element* weights) {
+  const F32 d;
+  const std::size_t lanes = hn::Lanes(d);
+  constexpr std::size_t group_steps = tile_rows / Steps::values;
+  const std::size_t depth = (end - begin) * group_steps;
+  for (std::size_t x = 0; x < head_dim; x += tile_rows) {
+    const typename Steps::Element* values = keys.v + (x * key_steps + begin * group_steps * tile_rows);
+    float* o = tile.o + x * vectors * lanes;
+    V sum[tile_rows][vectors];
+#pragma GCC unroll 8
+    for (std::size_t r = 0; r < tile_rows; ++r) {
+#pragma GCC unroll 8
+      for (std::size_t v = 0; v < vectors; ++v) sum[r][v] = hn::Load(d, o + (r * vectors + v) * lanes);
+    }
+    multiply<Steps, tile_rows, vectors>(values, 1, tile_rows, weights + begin * group_steps * vectors * lanes, depth,
+                                        sum);
+#pragma GCC unroll 8
+    for (std::size_t r = 0; r < tile_rows; ++r) {
+#pragma GCC unroll 8
+      for (std::size_t v = 0; v < vectors; ++v) hn::Store(sum[r][v], d, o + (r * vectors + v) * lanes);
+    }
+  }
+}
+
+// Weights of all groups the tile sees; highest and sums [width] are of this tile of keys alone.
+template <class Steps, std::size_t vectors>
+void weigh(const Attention& shape, const QueryTile<Steps>& tile, const KeyTile<Steps>& keys, const Sight* sights,
+           typename Steps::Element* weights, float* highest, float* sums) {
+  const std::size_t width = vectors * hn::Lanes(F32());
+  std::fill_n(highest, width, masked);
+  std::fill_n(sums, width, 0.0f);
+  for (std::size_t group = 0; group < keys.groups; ++group) {
+    auto* to = weights + group * (tile_rows / Steps::values) * width;
+    if (sights[group] == Sight::all) {
+      weigh_group<Steps, vectors, false>(shape, tile, keys, group, to, highest, sums);
+    } else if (sights[group] == Sight::part) {
+      weigh_group<Steps, vectors, true>(shape, tile, keys, group, to, highest, sums);
+    }
+  }
+}
+
+template <class Steps, std::size_t vectors>
+void visit(const Attention& shape, QueryTile<Steps>& tile, const KeyTile<Steps>& keys,
+           typename Steps::Element* weights) {
+  const std::size_t width = vectors * hn::Lanes(F32());
+  const auto head_dim = static_cast<std::size_t>(shape.head_dim);
+  HWY_ALIGN float highest[most_vectors * hn::MaxLanes(F32())];
+  HWY_ALIGN float sums[most_vectors * hn::MaxLanes(F32())];
+  Sight sights[most_groups];
+  for (std::size_t group = 0; group < keys.groups; ++group) sights[group] = sight(shape, tile, keys, group);
+  weigh<Steps, vectors>(shape, tile, keys, sights, weights, highest, sums);
+  const bool near = *std::max_element(highest, highest + width) <= most_above;
+  if (!(near && tile.settled) && !reference_holds(tile, head_dim, highest)) {
+    weigh<Steps, vectors>(shape, tile, keys, sights, weights, highest, sums);
+  }
+  for (std::size_t i = 0; i < width; ++i) tile.sum[i] += sums[i];
+  for (std::size_t begin = 0; begin < keys.groups; ++begin) {
+    if (sights[begin] == Sight::none) continue;
+    std::size_t end = begin + 1;
+    while (end < keys.groups && sights[end] != Sight::none) ++end;
+    accumulate<Steps, vectors>(head_dim, tile, keys, begin, end, weights);
+    begin = end;
+  }
+}
+
+template <class Steps, class T>
+void close_tile(const PrefillBlock<T>& block, const QueryTile<Steps>& tile) {
+  const Attention& shape = *block.shape;
+  const Row<float> d;
+  const std::size_t width = tile.vectors * hn::Lanes(F32());
+  for (std::size_t i = 0; static_cast<std::int64_t>(i) < tile.queries; i += square) {
+    const auto share = hn::Div(hn::Set(d, 1), hn::Load(d, tile.sum + i));
+    const std::size_t rows = std::min<std::size_t>(square, static_cast<std::size_t>(tile.queries) - i);
+    T* to = block.o + ((tile.first_query + static_cast<std::int64_t>(i)) * shape.n_heads + tile.head) * shape.head_dim;
+    const std::int64_t stride = static_cast<std::int64_t>(shape.n_heads) * shape.head_dim;
+    for (std::size_t x = 0; x < static_cast<std::size_t>(shape.head_dim); x += square) {
+      hn::Vec<Row<float>> o[square];
+      for (std::size_t c = 0; c < square; ++c) o[c] = hn::Mul(hn::Load(d, tile.o + (x + c) * width + i), share);
+      transpose(d, o);
+      for (std::size_t r = 0; r < rows; ++r) store_row(o[r], to + static_cast<std::int64_t>(r) * stride + x);
+    }
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace archfront::cpu
+HWY_AFTER_NAMESPACE();
+
+#endif
