@@ -34,15 +34,17 @@ std::string describe(const Architecture& architecture) {
 std::vector<std::string> header(const SweepConfig& config) {
   std::vector<std::string> columns{"#"};
   for (const Objective* objective : config.objectives) columns.emplace_back(objective->name);
-  for (const char* column : {"parameters", "architecture"}) columns.emplace_back(column);
+  for (const char* column : {"parameters", "truly on it", "architecture"}) columns.emplace_back(column);
   return columns;
 }
 
 std::vector<std::string> row(const SweepConfig& config, const std::string& label, std::span<const double> values,
-                             const Assessment& assessment, const std::string& described) {
+                             const Assessment& assessment, const std::string& probability,
+                             const std::string& described) {
   std::vector<std::string> cells{label};
   for (std::size_t i = 0; i < values.size(); ++i) cells.push_back(show(*config.objectives[i], values[i]));
   cells.push_back(show_count(static_cast<double>(assessment.parameters.total)));
+  cells.push_back(probability);
   cells.push_back(described);
   return cells;
 }
@@ -59,9 +61,11 @@ std::string frontier_table(const SweepConfig& config, const SweepResult& result,
   TextTable table(header(config));
   for (const std::size_t rank : spread(result.frontier.size(), rows)) {
     const FrontierPoint& p = result.frontier[rank];
-    table.add(row(config, std::to_string(rank + 1), p.point.values, p.assessment, describe(p.architecture)));
+    const std::string probability = p.probability ? fmt::format("{:.0f}%", 100 * *p.probability) : "-";
+    table.add(
+        row(config, std::to_string(rank + 1), p.point.values, p.assessment, probability, describe(p.architecture)));
   }
-  for (const Reference& r : result.references) table.add(row(config, r.name, r.values, r.assessment, ""));
+  for (const Reference& r : result.references) table.add(row(config, r.name, r.values, r.assessment, "", ""));
   return table.text();
 }
 

@@ -64,15 +64,17 @@ json frontier_row(const std::vector<const Objective*>& own, const FrontierPoint&
   json described = json::object();
   for (const auto& [name, text] : fields(summary)) described[name] = number_or_text(text);
   const Parameters& parameters = point.assessment.parameters;
-  return {{"id", id},
-          {"label", fmt::format("point {}", id + 1)},
-          {"values", values_json(own, point.point.values, point.assessment)},
-          {"attention_fraction", summary.attention_fraction},
-          {"fields", described},
-          {"parameters", {{"total", parameters.total}, {"non_embedding", parameters.non_embedding}}},
-          {"extrapolated", point.assessment.extrapolated},
-          {"architecture", to_json(point.architecture)},
-          {"steps", steps_json(point.changes)}};
+  json row = {{"id", id},
+              {"label", fmt::format("point {}", id + 1)},
+              {"values", values_json(own, point.point.values, point.assessment)},
+              {"attention_fraction", summary.attention_fraction},
+              {"fields", described},
+              {"parameters", {{"total", parameters.total}, {"non_embedding", parameters.non_embedding}}},
+              {"extrapolated", point.assessment.extrapolated},
+              {"architecture", to_json(point.architecture)},
+              {"steps", steps_json(point.changes)}};
+  if (point.probability) row["probability"] = *point.probability;
+  return row;
 }
 
 /// By objective, one array each: a third of the size of an object a point.

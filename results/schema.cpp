@@ -24,7 +24,7 @@ CREATE TABLE results(
 CREATE TABLE frontiers(
   sweep INTEGER NOT NULL REFERENCES sweeps ON DELETE CASCADE, place INTEGER NOT NULL, point INTEGER NOT NULL,
   objectives BLOB NOT NULL, architecture TEXT NOT NULL, assessment TEXT NOT NULL, changes TEXT NOT NULL,
-  PRIMARY KEY(sweep, place)) WITHOUT ROWID;
+  probability REAL, PRIMARY KEY(sweep, place)) WITHOUT ROWID;
 CREATE TABLE reference_models(
   sweep INTEGER NOT NULL REFERENCES sweeps ON DELETE CASCADE, place INTEGER NOT NULL, name TEXT NOT NULL,
   objectives BLOB NOT NULL, assessment TEXT NOT NULL, PRIMARY KEY(sweep, place)) WITHOUT ROWID;
@@ -60,6 +60,15 @@ void check_ours(sqlite::Database& database) {
     throw InputError(fmt::format("the database has no schema version: {}: restore a copy, or give a new path", where));
 }
 
+/// Version 2 keeps the probability of frontier points; those stored before have none.
+void upgrade(sqlite::Database& database) {
+  if (database.integer("PRAGMA user_version") >= 2) return;
+  sqlite::Transaction transaction(database);
+  if (database.integer("PRAGMA user_version") < 2)
+    database.execute("ALTER TABLE frontiers ADD COLUMN probability REAL; PRAGMA user_version = 2");
+  transaction.commit();
+}
+
 void check_path(const std::filesystem::path& path, bool must_exist) {
   std::error_code ignored;
   if (std::filesystem::is_directory(path, ignored))
@@ -90,6 +99,7 @@ sqlite::Database open_for_writing(const std::filesystem::path& path, std::chrono
     transaction.commit();
   }
   check_ours(database);
+  upgrade(database);
   return database;
 }
 

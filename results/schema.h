@@ -10,7 +10,7 @@ namespace archfront {
 /// In the file's header: "arch", and the version of the tables below. A file of a newer version is refused, not
 /// guessed.
 inline constexpr int application_id = 0x61726368;
-inline constexpr int schema_version = 1;
+inline constexpr int schema_version = 2;
 
 /// Opens a store for writing and makes its tables if the file is new. Throws InputError if it is another program's
 /// database or a newer version's.

@@ -1,5 +1,6 @@
 #include "results/store.h"
 
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "results/schema.h"
@@ -43,8 +44,8 @@ void insert_frontier(sqlite::Database& database, std::int64_t sweep, const std::
   Statement remove(database, "DELETE FROM frontiers WHERE sweep = ?");
   remove.bind(1, sweep).run();
   Statement insert(database,
-                   "INSERT INTO frontiers(sweep, place, point, objectives, architecture, assessment, changes) "
-                   "VALUES(?,?,?,?,?,?,?)");
+                   "INSERT INTO frontiers(sweep, place, point, objectives, architecture, assessment, changes, "
+                   "probability) VALUES(?,?,?,?,?,?,?,?)");
   for (std::size_t place = 0; place < frontier.size(); ++place) {
     const FrontierPoint& point = frontier[place];
     const Bytes values = encode_values(point.point.values);
@@ -52,7 +53,9 @@ void insert_frontier(sqlite::Database& database, std::int64_t sweep, const std::
     const std::string assessment = to_json(point.assessment).dump();
     const std::string changes = to_json(point.changes).dump();
     insert.bind(1, sweep).bind(2, std::uint64_t{place}).bind(3, point.point.index).bind(4, values);
-    insert.bind(5, architecture).bind(6, assessment).bind(7, changes).run();
+    // SQLite takes NaN for NULL.
+    const double probability = point.probability.value_or(std::numeric_limits<double>::quiet_NaN());
+    insert.bind(5, architecture).bind(6, assessment).bind(7, changes).bind(8, probability).run();
   }
 }
 

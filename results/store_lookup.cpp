@@ -52,6 +52,7 @@ FrontierPoint frontier_point_from(const Statement& row, const std::string& where
   point.architecture = architecture_from_json(nlohmann::json::parse(row.text(2)), where);
   point.assessment = assessment_from_json(nlohmann::json::parse(row.text(3)));
   point.changes = changes_from_json(nlohmann::json::parse(row.text(4)));
+  if (row.real(5) >= 0) point.probability = row.real(5);
   return point;
 }
 
@@ -103,9 +104,13 @@ SweepResult Store::load_result(const StoredSweep& sweep) {
                                  sweep.id, sweep.name, state_->path.string()));
   return state_->reading(sweep.id, [&] {
     SweepResult result = summary_from(summary);
+    // A database of version 1 that is only read has no such column.
+    const bool has_probability = state_->database.integer("PRAGMA user_version") >= 2;
     Statement points(state_->database,
-                     "SELECT point, objectives, architecture, assessment, changes FROM frontiers WHERE sweep = ? "
-                     "ORDER BY place");
+                     fmt::format("SELECT point, objectives, architecture, assessment, changes, {} FROM frontiers "
+                                 "WHERE sweep = ? ORDER BY place",
+                                 has_probability ? "coalesce(probability, -1)" : "-1")
+                         .c_str());
     points.bind(1, sweep.id);
     const std::string where = fmt::format("{}, sweep {}", state_->path.string(), sweep.id);
     while (points.step()) result.frontier.push_back(frontier_point_from(points, where));

@@ -63,9 +63,11 @@ nlohmann::ordered_json named_values(const std::vector<std::string>& names, const
 }
 
 nlohmann::ordered_json point_json(const std::vector<std::string>& names, const FrontierPoint& point) {
-  return {{"architecture", to_json(point.architecture)},
-          {"objectives", named_values(names, point.point.values)},
-          {"changes", to_json(point.changes)}};
+  nlohmann::ordered_json json = {{"architecture", to_json(point.architecture)},
+                                 {"objectives", named_values(names, point.point.values)},
+                                 {"changes", to_json(point.changes)}};
+  if (point.probability) json["probability"] = *point.probability;
+  return json;
 }
 
 std::string printed(const nlohmann::ordered_json& json) {

@@ -15,18 +15,37 @@ namespace {
 constexpr auto minimise = Direction::minimise;
 constexpr auto maximise = Direction::maximise;
 
+/// The price is of the prompts' prefill and of the output's decode steps, for all of which the one at `context` stands.
+ErrorWeights price_errors(const Assessment& a, const Workload& workload) {
+  const double decode = static_cast<double>(workload.output_tokens) * a.tpot_seconds;
+  const double share = decode / (a.ttft_seconds + decode);
+  return {0, share, 1 - share, 0};
+}
+
 constexpr std::array objectives = {
-    Objective{"loss", minimise, "nats per token", [](const Assessment& a) { return a.loss; }},
+    Objective{"loss", minimise, "nats per token", [](const Assessment& a) { return a.loss; },
+              [](const Assessment&, const Workload&) {
+                return ErrorWeights{1, 0, 0, 0};
+              }},
     Objective{"recall", maximise, "chance", [](const Assessment& a) { return a.recall; }},
     Objective{"decode_tokens_per_second", maximise, "tokens/s",
-              [](const Assessment& a) { return a.decode_tokens_per_second; }},
+              [](const Assessment& a) { return a.decode_tokens_per_second; },
+              [](const Assessment&, const Workload&) {
+                return ErrorWeights{0, -1, 0, 0};
+              }},
     Objective{"prefill_tokens_per_second", maximise, "tokens/s",
-              [](const Assessment& a) { return a.prefill_tokens_per_second; }},
-    Objective{"train_seconds", minimise, "seconds", [](const Assessment& a) { return a.train_seconds; }},
+              [](const Assessment& a) { return a.prefill_tokens_per_second; },
+              [](const Assessment&, const Workload&) {
+                return ErrorWeights{0, 0, -1, 0};
+              }},
+    Objective{"train_seconds", minimise, "seconds", [](const Assessment& a) { return a.train_seconds; },
+              [](const Assessment&, const Workload&) {
+                return ErrorWeights{0, 0, 0, 1};
+              }},
     Objective{"state_bytes", minimise, "bytes", [](const Assessment& a) { return a.state_bytes; }},
     Objective{"peak_memory_bytes", minimise, "bytes", [](const Assessment& a) { return a.peak_memory_bytes; }},
     Objective{"dollars_per_million_tokens", minimise, "dollars",
-              [](const Assessment& a) { return a.dollars_per_million_tokens; }},
+              [](const Assessment& a) { return a.dollars_per_million_tokens; }, price_errors},
     Objective{"parameters", minimise, "parameters",
               [](const Assessment& a) { return static_cast<double>(a.parameters.total); }},
     Objective{"train_flops", minimise, "FLOPs", [](const Assessment& a) { return a.train_flops; }},

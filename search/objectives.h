@@ -1,15 +1,19 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
 
-#include "simulator/assess.h"
+#include "simulator/uncertainty.h"
 
 namespace archfront {
 
 enum class Direction : std::uint8_t { minimise, maximise };
+
+/// How the logarithm of a value goes with each of the errors an assessment may have, by Uncertain.
+using ErrorWeights = std::array<double, n_uncertain>;
 
 /// One quantity of an assessment that a sweep may optimise or bound.
 struct Objective {
@@ -17,6 +21,7 @@ struct Objective {
   Direction direction;
   std::string_view unit;
   double (*value)(const Assessment&);
+  ErrorWeights (*errors)(const Assessment&, const Workload&) = nullptr;  ///< nullptr: exact
 };
 
 /// All of them: loss, recall, decode_tokens_per_second, prefill_tokens_per_second, train_seconds, state_bytes,

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "search/archive.h"
+#include "search/membership.h"
 #include "search/sample.h"
 #include "search/screen.h"
 #include "search/sweep.h"
@@ -80,8 +81,10 @@ bool run_exhaustive(Run& run);
 /// out.
 bool run_evolutionary(Run& run);
 
-/// Sweeps with any assessment; the public run_sweep() gives it the simulator's. `references` are assessed too.
+/// Sweeps with any assessment; the public run_sweep() gives it the simulator's. `references` are assessed too. Without
+/// `errors` the frontier's points have no probability.
 SweepResult run_sweep(const SweepConfig& config, const AssessFactory& factory,
-                      const std::vector<Architecture>& references, const RunOptions& options);
+                      const std::vector<Architecture>& references, const RunOptions& options,
+                      const ErrorFactory& errors = {});
 
 }  // namespace archfront

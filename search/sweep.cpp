@@ -12,6 +12,7 @@
 
 #include "costmodels/errors.h"
 #include "search/changes.h"
+#include "search/membership.h"
 #include "search/pareto.h"
 #include "search/run.h"
 
@@ -126,7 +127,8 @@ void check(const SweepConfig& config) {
 }
 
 SweepResult sweep_in_arena(const SweepConfig& config, const AssessFactory& factory,
-                           const std::vector<Architecture>& references, const RunOptions& options) {
+                           const std::vector<Architecture>& references, const RunOptions& options,
+                           const ErrorFactory& errors) {
   SweepResult result;
   result.name = config.name;
   result.machine = config.machine;
@@ -141,20 +143,22 @@ SweepResult sweep_in_arena(const SweepConfig& config, const AssessFactory& facto
   if (result.frontier.empty() && result.complete) refuse_empty(result);
   describe_frontier(resolved, factory, references, result);
   measure_frontier(resolved, result);
+  if (errors) weigh_frontier(resolved, factory, errors, result);
   return result;
 }
 
 }  // namespace
 
 SweepResult run_sweep(const SweepConfig& config, const AssessFactory& factory,
-                      const std::vector<Architecture>& references, const RunOptions& options) {
+                      const std::vector<Architecture>& references, const RunOptions& options,
+                      const ErrorFactory& errors) {
   check(config);
   const int threads = options.threads > 0 ? options.threads : tbb::this_task_arena::max_concurrency();
   // An arena is no larger than what the process as a whole is allowed, which is the number of cores unless said.
   const tbb::global_control allowed(tbb::global_control::max_allowed_parallelism, static_cast<std::size_t>(threads));
   tbb::task_arena arena(threads);
   SweepResult result;
-  arena.execute([&] { result = sweep_in_arena(config, factory, references, options); });
+  arena.execute([&] { result = sweep_in_arena(config, factory, references, options, errors); });
   return result;
 }
 
@@ -168,7 +172,14 @@ SweepResult run_sweep(const SweepConfig& config, const Machine& machine, const L
       return assessor->assess(architecture);
     };
   };
-  return run_sweep(config, factory, references, options);
+  const auto asked = errors_needed(config);
+  const ErrorFactory errors = [&]() -> ErrorFunction {
+    return [&asked, uncertainty = std::make_shared<Uncertainty>(priced, config.workload, law)](
+               const Architecture& architecture, const Assessment& assessment) {
+      return uncertainty->errors(architecture, assessment, asked);
+    };
+  };
+  return run_sweep(config, factory, references, options, errors);
 }
 
 }  // namespace archfront

@@ -73,6 +73,9 @@ struct FrontierPoint {
   Point point;
   Assessment assessment;
   std::vector<Change> changes;
+  /// That it is on the frontier if the law and the latency model err as their bands say (membership.h); none where
+  /// that was not asked.
+  std::optional<double> probability{};
 };
 
 struct Reference {

@@ -12,31 +12,8 @@ namespace {
 
 constexpr double seconds_per_hour = 3600;
 
-/// The steps an assessment needs, and their places in the arrays below.
-enum class Pass : std::uint8_t { decode, mean_decode, prefill, train };
-constexpr std::size_t n_passes = 4;
-
-std::array<Step, n_passes> steps_of(const Workload& workload) {
-  Step decode;
-  decode.phase = Phase::decode;
-  decode.batch = workload.batch;
-  decode.context = workload.context;
-  decode.precision = workload.precision;
-  decode.kv_precision = workload.kv_precision;
-  decode.engine = workload.engine;
-  Step mean_decode = decode;  // contexts run from prompt + 1 to prompt + output
-  mean_decode.context = workload.prompt_tokens + (workload.output_tokens + 1) / 2;
-  Step prefill = decode;
-  prefill.phase = Phase::prefill;
-  prefill.context = workload.prompt_tokens;
-  Step train;
-  train.phase = Phase::train;
-  train.batch = workload.training_batch;
-  train.context = workload.training_context;
-  train.engine = workload.engine;
-  train.recompute_layer = workload.recompute_layer;
-  return {decode, mean_decode, prefill, train};
-}
+using Pass = AssessedStep;
+constexpr std::size_t n_passes = n_assessed_steps;
 
 /// Everything a layer's cost depends on beside the machine and the workload.
 struct LayerKey {
@@ -152,6 +129,28 @@ struct RecallKinds {
 
 }  // namespace
 
+std::array<Step, n_assessed_steps> assessed_steps(const Workload& workload) {
+  Step decode;
+  decode.phase = Phase::decode;
+  decode.batch = workload.batch;
+  decode.context = workload.context;
+  decode.precision = workload.precision;
+  decode.kv_precision = workload.kv_precision;
+  decode.engine = workload.engine;
+  Step mean_decode = decode;  // contexts run from prompt + 1 to prompt + output
+  mean_decode.context = workload.prompt_tokens + (workload.output_tokens + 1) / 2;
+  Step prefill = decode;
+  prefill.phase = Phase::prefill;
+  prefill.context = workload.prompt_tokens;
+  Step train;
+  train.phase = Phase::train;
+  train.batch = workload.training_batch;
+  train.context = workload.training_context;
+  train.engine = workload.engine;
+  train.recompute_layer = workload.recompute_layer;
+  return {decode, mean_decode, prefill, train};
+}
+
 struct Assessor::State {
   const Machine* machine;
   const LossModel* law;
@@ -252,7 +251,7 @@ Assessor::Assessor(const Machine& machine, const Workload& workload, const LossM
     : state_(std::make_unique<State>(State{.machine = &machine,
                                            .law = &law,
                                            .workload = workload,
-                                           .steps = steps_of(workload),
+                                           .steps = assessed_steps(workload),
                                            .pricing = Pricing(machine, workload.engine),
                                            .scratch = {},
                                            .recall_kinds = {},

@@ -1,5 +1,8 @@
 #pragma once
 
+#include <array>
+#include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <vector>
 
@@ -22,6 +25,13 @@ struct Workload {
   std::int64_t training_context = 4096;
   bool recompute_layer = true;
 };
+
+/// The steps a workload is made of: a decode step at `context`, one at the mean context of the output, a prefill of the
+/// prompts, and a training step.
+enum class AssessedStep : std::uint8_t { decode, mean_decode, prefill, train };
+inline constexpr std::size_t n_assessed_steps = 4;
+/// By AssessedStep.
+std::array<Step, n_assessed_steps> assessed_steps(const Workload& workload);
 
 /// Every objective of one architecture on one machine under one workload.
 struct Assessment {

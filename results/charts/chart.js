@@ -3,7 +3,7 @@
 // The frontier chart as a Vega-Lite specification, from the data of a sweep or of a comparison. Pure: the page and the
 // static pictures both call it.
 const archfront_chart = (() => {
-  const { scale_for, title, number } = archfront_format;
+  const { scale_for, title, number, percent } = archfront_format;
 
   const themes = {
     light: {
@@ -89,6 +89,7 @@ const archfront_chart = (() => {
       const text = number(row.values[name] / divide);
       tip[title(name)] = `${text}${unit ? ` ${unit}` : ""}`;
     }
+    if (row.probability !== undefined) tip["truly on the frontier"] = percent(row.probability);
     return tip;
   }
 
@@ -145,7 +146,7 @@ const archfront_chart = (() => {
     const drawn = (row) => {
       const at = place(row, x, y);
       return at && { ...at, id: row.id, sweep: row.sweep, joint: row.joint, fraction: row.attention_fraction,
-                     name: row.label, tip: tooltip_of(data, row, scales) };
+                     probability: row.probability ?? 1, name: row.label, tip: tooltip_of(data, row, scales) };
     };
     const frontier = rows.map(drawn).filter(Boolean);
     const references = all_references.map((row) => drawn({ ...row, label: row.name })).filter(Boolean);
@@ -224,6 +225,9 @@ const archfront_chart = (() => {
                              cursor: "pointer" },
                      encoding: { ...encoding, color: color_of(data, theme), description: { field: "name" },
                                  tooltip: { field: "tip" },
+                                 ...(!comparison && data.frontier.some((row) => row.probability !== undefined) && {
+                                   opacity: { field: "probability", type: "quantitative", legend: null,
+                                              scale: { domain: [0, 1], range: [0.35, 1] } } }),
                                  ...(comparison && { opacity: { condition: { test: "datum.joint", value: 1 },
                                                                 value: 0.35 } }) } };
     const ring = { data: { name: "selected" },

@@ -49,6 +49,12 @@
       { key: "attention", title: "exact attention", numeric: true, hint: "layers of exact attention / all layers, in %",
         value: (row) => row.attention_fraction, shown_value: (row) => 100 * row.attention_fraction,
         show: (row) => percent(row.attention_fraction) },
+      ...(data.frontier.some((row) => row.probability !== undefined)
+        ? [{ key: "probability", title: "truly on it", numeric: true, descending_first: true,
+             hint: "chance that no other point truly dominates this one, in %, if the law and the latency model err as their bands say",
+             value: (row) => row.probability ?? NaN, shown_value: (row) => 100 * (row.probability ?? NaN),
+             show: (row) => percent(row.probability) }]
+        : []),
       { key: "billion", title: "parameters, billion", numeric: true, value: (row) => row.parameters.total / 1e9,
         show: (row) => number(row.parameters.total / 1e9) },
       ...field_columns(),
@@ -116,7 +122,8 @@
     dark.addEventListener("change", redraw);
     const controls = element("div", { class: "controls" }, ...axis_choice("x", axes, redraw), ...axis_choice("y", axes, redraw));
     const hint = "Drag to move, Ctrl + wheel to zoom, double-click to go back. The line joins the points that no other beats on both axes" +
-      (data.sample && Object.keys(data.sample).length ? "; the faint dots are a sample of all candidates." : ".");
+      (data.sample && Object.keys(data.sample).length ? "; the faint dots are a sample of all candidates" : "") +
+      (data.frontier.some((row) => row.probability !== undefined) ? "; the paler a point, the likelier that another truly dominates it." : ".");
     return {
       root: element("section", { class: "card" }, controls, host, element("p", { class: "hint" }, hint)),
       select: (id) => { selected = id; mark(); },

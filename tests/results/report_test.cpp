@@ -56,6 +56,7 @@ struct Written {
   std::string html;
   Page page;
   Written() {
+    result.frontier[0].probability = 0.25;
     config.text = "</script><script>alert(1)</script><!-- \xff";
     write_html(folder / "r.html", config, result, {"2026-11-25 14:03:07", "{\"name\": \"</script>\"}"});
     html = read_text(folder / "r.html");
@@ -76,6 +77,8 @@ TEST(Report, TheDataParsesAndHoldsEveryPoint) {
     EXPECT_EQ(row.at("steps").size(), 2U);
     EXPECT_EQ(row.at("steps")[0].at("gains").at("decode_tokens_per_second"), 1.31);
   }
+  EXPECT_EQ(data.at("frontier")[0].at("probability"), 0.25);
+  EXPECT_FALSE(data.at("frontier")[1].contains("probability"));
   EXPECT_EQ(data.at("sample").at("loss").size(), written.result.sample.size());
   EXPECT_NEAR(data.at("sample").at("loss")[7].get<double>(), written.result.sample[7].values[0], 1e-5);
   EXPECT_EQ(data.at("references").size(), 3U);
@@ -189,7 +192,8 @@ TEST(Report, PathsThatCannotBeWrittenAreNamed) {
 
 TEST(Report, TheJsonHasTheAgreedKeys) {
   const SweepConfig config = example_config();
-  const SweepResult result = example_result(300, 1);
+  SweepResult result = example_result(300, 1);
+  result.frontier[0].probability = 0.25;
   const nlohmann::ordered_json json = nlohmann::ordered_json::parse(to_json(config, result));
   std::vector<std::string> keys;
   for (const auto& [key, value] : json.items()) keys.push_back(key);
@@ -203,6 +207,8 @@ TEST(Report, TheJsonHasTheAgreedKeys) {
   EXPECT_EQ(point.at("objectives").at("loss"), result.frontier[0].point.values[0]);
   EXPECT_EQ(architecture_from_json(nlohmann::json(point.at("architecture")), "json"), result.frontier[0].architecture);
   EXPECT_EQ(point.at("changes")[0].at("change"), "hybrid_ratio 0:1 -> 3:1");
+  EXPECT_EQ(point.at("probability"), 0.25);
+  EXPECT_FALSE(json.at("frontier")[1].contains("probability"));
 }
 
 TEST(Report, CsvQuotesWhatItMust) {

@@ -61,6 +61,7 @@ TEST(Store, AResultComesBackAsItWasFinished) {
   const SweepConfig config = example_config();
   SweepResult result = example_result(500, 1);
   result.thinned = 12;
+  result.frontier[0].probability = 0.25;
   Store store(folder / "s.sqlite");
   const std::int64_t id = store.begin_sweep(config, false);
   store.finish_sweep(id, config, result);
@@ -77,6 +78,8 @@ TEST(Store, AResultComesBackAsItWasFinished) {
   EXPECT_EQ(found.rejected.at("parameter_budget").example, result.rejected.at("parameter_budget").example);
   expect_equal(found.sample, result.sample);
   ASSERT_EQ(found.frontier.size(), result.frontier.size());
+  EXPECT_EQ(found.frontier[0].probability, 0.25);
+  EXPECT_FALSE(found.frontier[1].probability.has_value());
   for (std::size_t i = 0; i < found.frontier.size(); ++i) {
     EXPECT_EQ(found.frontier[i].architecture, result.frontier[i].architecture);
     EXPECT_EQ(found.frontier[i].point.values, result.frontier[i].point.values);
@@ -85,6 +88,28 @@ TEST(Store, AResultComesBackAsItWasFinished) {
   }
   ASSERT_EQ(found.references.size(), 3U);
   EXPECT_EQ(found.references[1].values, result.references[1].values);
+}
+
+TEST(Store, ADatabaseFromBeforeProbabilitiesIsReadAndUpgraded) {
+  const TemporaryFolder folder;
+  const std::filesystem::path path = folder / "s.sqlite";
+  const SweepConfig config = example_config();
+  {
+    Store store(path);
+    store.finish_sweep(store.begin_sweep(config, false), config, example_result(500, 1));
+  }
+  execute(path, "ALTER TABLE frontiers DROP COLUMN probability; PRAGMA user_version = 1");
+  const std::size_t points = example_result(500, 1).frontier.size();
+  {
+    Store store(path, Access::read);
+    EXPECT_EQ(store.load_result(store.find_sweep("example")).frontier.size(), points);
+  }
+  Store store(path);
+  SweepResult result = example_result(500, 1);
+  result.frontier[0].probability = 0.75;
+  store.finish_sweep(store.begin_sweep(config, false), config, result);
+  EXPECT_FALSE(store.load_result(store.find_sweep("1")).frontier[0].probability.has_value());
+  EXPECT_EQ(store.load_result(store.find_sweep("2")).frontier[0].probability, 0.75);
 }
 
 TEST(Store, ACheckpointComesBackBitForBit) {
