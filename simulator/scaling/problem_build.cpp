@@ -1,0 +1,180 @@
+// What a user asks of a form, turned into the unknowns of a fit.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+
+#include "costmodels/errors.h"
+#include "simulator/scaling/columns.h"
+#include "simulator/scaling/problem.h"
+
+namespace archfront {
+namespace {
+
+constexpr double infinity = std::numeric_limits<double>::infinity();
+
+const ParameterChoice* choice_of(const FitOptions& options, const std::string& name) {
+  const auto found = std::find_if(options.parameters.begin(), options.parameters.end(),
+                                  [&](const ParameterChoice& choice) { return choice.name == name; });
+  return found == options.parameters.end() ? nullptr : &*found;
+}
+
+std::string names_of(const Form& form) {
+  std::vector<std::string> names;
+  for (const ParameterSpec& parameter : form.parameters) names.push_back(parameter.name);
+  return fmt::format("{}", fmt::join(names, ", "));
+}
+
+/// The form's parameters with what the user says of them put in.
+void apply_choices(Form& form, const FitOptions& options) {
+  for (const ParameterChoice& choice : options.parameters) {
+    const std::optional<std::size_t> index = form.parameter(choice.name);
+    if (!index)
+      throw InputError(fmt::format("'{}' is no parameter of {}: fit options: its parameters are {}", choice.name,
+                                   form.name, names_of(form)));
+    ParameterSpec& spec = form.parameters[*index];
+    spec.low = choice.low.value_or(spec.low);
+    spec.high = choice.high.value_or(spec.high);
+    spec.start_low = choice.start_low.value_or(std::max(spec.start_low, spec.low));
+    spec.start_high = choice.start_high.value_or(std::min(spec.start_high, spec.high));
+    if (choice.fixed) spec.start_low = spec.start_high = *choice.fixed;
+    if (!(spec.low < spec.high))
+      throw InputError(fmt::format("bounds of {} are {} to {}: fit options: give a lower bound below the upper one",
+                                   spec.name, spec.low, spec.high));
+    if (spec.start_high < spec.start_low) spec.start_low = spec.start_high = std::clamp(spec.start_low, spec.low, spec.high);
+    if (spec.positive && !(spec.start_low > 0))
+      throw InputError(fmt::format("{} starts at {}: fit options: it is positive in {}", spec.name, spec.start_low,
+                                   form.formula));
+    if (choice.per_group && options.group_column.empty())
+      throw InputError(fmt::format("{} is to differ between groups: fit options: name the column that tells the groups",
+                                   spec.name));
+  }
+}
+
+double coordinate(const ParameterSpec& spec, double value) {
+  if (!spec.positive) return value;
+  return value > 0 ? std::log(value) : -infinity;
+}
+
+Unknown unknown_of(const ParameterSpec& spec, std::size_t parameter, bool fixed, const std::string& group) {
+  Unknown unknown{.parameter = parameter, .name = group.empty() ? spec.name : spec.name + "[" + group + "]"};
+  unknown.fixed = fixed;
+  unknown.start_low = coordinate(spec, spec.start_low);
+  unknown.start_high = coordinate(spec, spec.start_high);
+  unknown.low = coordinate(spec, spec.low);
+  unknown.high = coordinate(spec, spec.high);
+  const double width = unknown.start_high - unknown.start_low;
+  unknown.longest_step = spec.linear && spec.positive ? 6 : spec.linear ? infinity : std::max(width / 2, 1e-3);
+  return unknown;
+}
+
+void add_unknowns(FitProblem& problem, const FitOptions& options) {
+  const std::size_t groups = problem.group_names.size();
+  problem.slots.assign(groups * problem.form.parameters.size(), 0);
+  for (std::size_t k = 0; k < problem.form.parameters.size(); ++k) {
+    const ParameterSpec& spec = problem.form.parameters[k];
+    const ParameterChoice* choice = choice_of(options, spec.name);
+    const bool fixed = choice != nullptr && choice->fixed.has_value();
+    const bool each = choice != nullptr && choice->per_group && !fixed;
+    for (std::size_t group = 0; group < groups; ++group) {
+      if (group == 0 || each)
+        problem.unknowns.push_back(unknown_of(spec, k, fixed, each ? problem.group_names[group] : ""));
+      problem.slots[group * problem.form.parameters.size() + k] = problem.unknowns.size() - 1;
+    }
+  }
+}
+
+double mean_log(const FitProblem& problem, std::size_t column) {
+  double sum = 0;
+  double weights = 0;
+  for (std::size_t run = 0; run < problem.size(); ++run) {
+    sum += problem.weight[run] * std::log(problem.columns[run * problem.n_columns + column]);
+    weights += problem.weight[run];
+  }
+  return sum / weights;
+}
+
+/// Coefficients are centred unless they are held, bounded, or shared between groups of different exponents.
+void add_shifts(FitProblem& problem) {
+  for (std::size_t j = 0; j < problem.unknowns.size(); ++j) {
+    Unknown& unknown = problem.unknowns[j];
+    const ParameterSpec& spec = problem.form.parameters[unknown.parameter];
+    if (unknown.fixed || !spec.positive || std::isfinite(unknown.low) || std::isfinite(unknown.high)) continue;
+    std::vector<Shift> shifts;
+    bool can_be = true;
+    for (const PowerOf& power : spec.power_of) {
+      const auto column = std::find_if(problem.form.columns.begin(), problem.form.columns.end(),
+                                       [&](const ColumnSpec& c) { return c.name == power.column; });
+      const std::size_t exponent = *problem.form.parameter(power.exponent);
+      std::optional<std::size_t> slot;
+      for (std::size_t group = 0; group < problem.group_names.size(); ++group) {
+        if (problem.slot(group, unknown.parameter) != j) continue;
+        can_be = can_be && (!slot || *slot == problem.slot(group, exponent));
+        slot = problem.slot(group, exponent);
+      }
+      const double mean = mean_log(problem, static_cast<std::size_t>(column - problem.form.columns.begin()));
+      shifts.push_back({j, *slot, power.sign * mean});
+    }
+    if (can_be) problem.shifts.insert(problem.shifts.end(), shifts.begin(), shifts.end());
+  }
+}
+
+void read_runs(FitProblem& problem, const RunTable& runs, const FitOptions& options) {
+  problem.n_columns = problem.form.columns.size();
+  problem.columns.assign(runs.size() * problem.n_columns, 0);
+  for (std::size_t k = 0; k < problem.n_columns; ++k) {
+    const std::vector<double> values = column_of_form(runs, problem.form.columns[k]);
+    for (std::size_t run = 0; run < runs.size(); ++run) problem.columns[run * problem.n_columns + k] = values[run];
+  }
+  problem.loss = problem.objective == Objective::squared_loss ? finite_column(runs, "loss") : positive_column(runs, "loss");
+  const std::string weight = options.weight_column.empty() ? "weight" : options.weight_column;
+  problem.weight = options.weight_column.empty() && !find_column(runs, weight)
+                       ? std::vector<double>(runs.size(), 1.0)
+                       : column_of_form(runs, {.name = weight, .positive = false, .absent = 1.0});
+}
+
+std::string group_name(const RunTable& runs, const FitOptions& options, std::size_t run) {
+  return options.group_column.empty() ? std::string()
+                                      : std::string(runs.cell(run, column_named(runs, options.group_column)));
+}
+
+}  // namespace
+
+FitProblem fit_problem(Form form, const RunTable& runs, const FitOptions& options) {
+  FitProblem problem;
+  problem.objective = options.objective;
+  problem.delta = options.objective == Objective::huber_log_loss ? options.huber_delta : infinity;
+  apply_choices(form, options);
+  problem.form = std::move(form);
+  read_runs(problem, runs, options);
+  std::map<std::string, std::size_t> index;
+  for (std::size_t run = 0; run < runs.size(); ++run) {
+    const auto [found, is_new] = index.emplace(group_name(runs, options, run), index.size());
+    if (is_new) problem.group_names.push_back(found->first);
+    problem.group.push_back(found->second);
+  }
+  add_unknowns(problem, options);
+  add_shifts(problem);
+  return problem;
+}
+
+FitProblem same_problem(const FitProblem& problem, const RunTable& runs, const FitOptions& options) {
+  FitProblem other = problem;
+  read_runs(other, runs, options);
+  other.group.clear();
+  for (std::size_t run = 0; run < runs.size(); ++run) {
+    const std::string name = group_name(runs, options, run);
+    const auto found = std::find(problem.group_names.begin(), problem.group_names.end(), name);
+    const bool any = problem.unknowns.size() > problem.form.parameters.size();
+    if (found == problem.group_names.end() && any)
+      throw InputError(fmt::format("'{}' is a group without fitted runs: {}:{}, column '{}': fit at least one of its runs",
+                                   name, runs.where, runs.lines[run], options.group_column));
+    other.group.push_back(
+        found == problem.group_names.end() ? 0 : static_cast<std::size_t>(found - problem.group_names.begin()));
+  }
+  return other;
+}
+
+}  // namespace archfront
