@@ -69,8 +69,8 @@ std::vector<double> bounded_column(const RunTable& table, const ColumnSpec& spec
     const std::optional<double> value = number_in(cell);
     const bool fits = value && std::isfinite(*value) && (spec.positive ? *value > 0 : *value >= 0);
     if (!fits || *value > spec.high)
-      throw InputError(fmt::format("{} is {}: {}:{}, column '{}': use a {} {}", spec.name,
-                                   cell.empty() ? std::string_view("missing") : cell, table.where, table.lines[row],
+      throw InputError(fmt::format("{} is {}: {}, column '{}': use a {} {}", spec.name,
+                                   cell.empty() ? std::string_view("missing") : cell, place(table, row),
                                    table.columns[column], spec.positive ? "positive number" : "number from 0",
                                    std::isfinite(spec.high) ? fmt::format("to {}", spec.high) : "up"));
     values.push_back(*value);
@@ -111,9 +111,17 @@ std::vector<double> column_of_form(const RunTable& table, const ColumnSpec& spec
   return values;
 }
 
-std::vector<double> flops_of(const RunTable& table) {
-  const ColumnSpec flops{.name = "flops"};
-  return has_column_of_form(table, flops) ? column_of_form(table, flops) : std::vector<double>();
+std::vector<double> finite_column(const RunTable& table, std::string_view name) {
+  const std::size_t column = column_named(table, name);
+  std::vector<double> values;
+  for (std::size_t row = 0; row < table.size(); ++row) {
+    const std::optional<double> value = number_in(table.cell(row, column));
+    if (!value || !std::isfinite(*value))
+      throw InputError(fmt::format("{} is '{}': {}, column '{}': every run needs a finite {}; drop the row or fix it",
+                                   name, table.cell(row, column), place(table, row), table.columns[column], name));
+    values.push_back(*value);
+  }
+  return values;
 }
 
 }  // namespace archfront

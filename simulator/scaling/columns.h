@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "simulator/scaling/form.h"
@@ -16,7 +17,7 @@ std::vector<double> column_of_form(const RunTable& table, const ColumnSpec& colu
 /// Whether the runs have the column or what it follows from.
 bool has_column_of_form(const RunTable& table, const ColumnSpec& column);
 
-/// Training FLOPs of each run where they are known, else empty.
-std::vector<double> flops_of(const RunTable& table);
+/// Every run's value of a column that may be negative. Throws InputError naming the run.
+std::vector<double> finite_column(const RunTable& table, std::string_view name);
 
 }  // namespace archfront

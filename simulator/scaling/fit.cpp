@@ -10,6 +10,7 @@
 #include "costmodels/errors.h"
 #include "simulator/scaling/expression.h"
 #include "simulator/scaling/fit_forms.h"
+#include "simulator/scaling/rank.h"
 
 namespace archfront {
 namespace {
@@ -18,14 +19,12 @@ struct Fitter {
   std::string_view law;
   FitResult (*run)(const RunTable& fitted, const RunTable& held_out, const FitOptions& options);
 };
-constexpr Fitter fitters[] = {
-    {"chinchilla", fit_chinchilla}, {"conditional_shape", fit_conditional_shape}, {"mixer", fit_mixer_law}};
+constexpr Fitter fitters[] = {{"conditional_shape", fit_conditional_shape}, {"mixer", fit_mixer_law}};
 
-const Fitter& fitter_named(std::string_view law) {
+FitResult fit_named(const RunTable& fitted, const RunTable& held_out, const FitOptions& options) {
   for (const Fitter& fitter : fitters)
-    if (fitter.law == law) return fitter;
-  throw InputError(
-      fmt::format("no law called '{}' can be fitted: --law: use chinchilla, conditional_shape or mixer", law));
+    if (fitter.law == options.law) return fitter.run(fitted, held_out, options);
+  return fit_form(form_named(options.law), fitted, held_out, options);
 }
 
 void check(const FitOptions& options) {
@@ -45,7 +44,6 @@ void check(const FitOptions& options) {
 FitResult fit(const RunTable& runs, const FitOptions& options) {
   const auto begin = std::chrono::steady_clock::now();
   check(options);
-  const Fitter& fitter = fitter_named(options.law);
   check_run_ids(runs);
   std::vector<char> held(runs.size(), 0);
   if (!options.holdout.empty()) {
@@ -56,11 +54,24 @@ FitResult fit(const RunTable& runs, const FitOptions& options) {
   }
   std::vector<char> kept(held);
   for (char& flag : kept) flag = flag == 0 ? 1 : 0;
-  FitResult result = fitter.run(select_rows(runs, kept), select_rows(runs, held), options);
+  FitResult result = fit_named(select_rows(runs, kept), select_rows(runs, held), options);
   result.law = options.law;
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   return result;
 }
+
+namespace {
+
+nlohmann::json holdout_json(const Holdout& holdout) {
+  return {{"runs", holdout.runs},
+          {"rmse", holdout.rmse},
+          {"max_relative_error", holdout.max_relative_error},
+          {"relative_rmse", holdout.relative_rmse},
+          {"rank_correlation", holdout.rank_correlation},
+          {"coverage", holdout.coverage}};
+}
+
+}  // namespace
 
 nlohmann::json to_json(const FitResult& result) {
   nlohmann::json json{{"law", result.law},
@@ -82,10 +93,7 @@ nlohmann::json to_json(const FitResult& result) {
   }
   if (result.compute_optimal)
     json["compute_optimal"] = {{"a", result.compute_optimal->a}, {"b", result.compute_optimal->b}};
-  if (result.holdout)
-    json["holdout"] = {{"runs", result.holdout->runs},
-                       {"rmse", result.holdout->rmse},
-                       {"max_relative_error", result.holdout->max_relative_error}};
+  if (result.holdout) json["holdout"] = holdout_json(*result.holdout);
   return json;
 }
 
@@ -96,16 +104,30 @@ void check_enough(const RunTable& runs, std::string_view law, std::size_t parame
                                  parameters + 1));
 }
 
+double FittedRun::log_residual() const { return std::log(predicted / loss); }
+
 Holdout holdout_of(const std::vector<FittedRun>& runs) {
   Holdout holdout;
   double squares = 0;
+  double relative_squares = 0;
+  std::vector<double> predicted;
+  std::vector<double> measured;
   for (const FittedRun& run : runs) {
     if (!run.held_out) continue;
     ++holdout.runs;
+    const double error = run.predicted / run.loss - 1;
     squares += (run.predicted - run.loss) * (run.predicted - run.loss);
-    holdout.max_relative_error = std::max(holdout.max_relative_error, std::abs(run.predicted / run.loss - 1));
+    relative_squares += error * error;
+    holdout.max_relative_error = std::max(holdout.max_relative_error, std::abs(error));
+    holdout.coverage += run.low <= run.loss && run.loss <= run.high ? 1 : 0;
+    predicted.push_back(run.predicted);
+    measured.push_back(run.loss);
   }
-  holdout.rmse = std::sqrt(squares / static_cast<double>(std::max<std::size_t>(holdout.runs, 1)));
+  const auto count = static_cast<double>(std::max<std::size_t>(holdout.runs, 1));
+  holdout.rmse = std::sqrt(squares / count);
+  holdout.relative_rmse = std::sqrt(relative_squares / count);
+  holdout.coverage /= count;
+  holdout.rank_correlation = rank_correlation(predicted, measured);
   return holdout;
 }
 

@@ -14,7 +14,7 @@
 namespace archfront {
 
 /// What the fit makes small, summed over runs with their weights.
-enum class Objective : std::uint8_t {
+enum class FitObjective : std::uint8_t {
   huber_log_loss,   ///< huber(ln predicted - ln loss; delta)
   squared_loss,     ///< (predicted - loss)^2 / 2
   squared_relative  ///< (predicted / loss - 1)^2 / 2
@@ -41,7 +41,7 @@ struct ParameterChoice {
 struct FitOptions {
   std::string law = "chinchilla";  ///< one of form_names(), or "formula"
   std::string formula{};           ///< the user's own, for "formula"
-  Objective objective = Objective::huber_log_loss;
+  FitObjective objective = FitObjective::huber_log_loss;
   double huber_delta = 1e-3;  ///< on log loss; 0: chosen by cross-validation
   std::vector<ParameterChoice> parameters{};
   std::string group_column{};   ///< of the parameters that are per group
@@ -53,8 +53,8 @@ struct FitOptions {
   std::string bootstrap_by{};  ///< all runs that share this column's value are drawn together
   std::string profile{};       ///< the parameter whose profile likelihood is wanted
   std::uint64_t seed = 1;
-  int threads = 0;        ///< 0: all. The result does not depend on it
-  std::string holdout{};  ///< runs it holds for are predicted, not fitted; "": none
+  int threads = 0;         ///< 0: all. The result does not depend on it
+  std::string holdout{};   ///< runs it holds for are predicted, not fitted; "": none
   double extrapolate = 0;  ///< the share of runs with the most compute that an extrapolation check predicts; 0: none
   /// For the law file: what the runs' count of parameters has beyond the non-embedding ones, per cube root of those.
   double embedding_coefficient = 0;

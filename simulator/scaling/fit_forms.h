@@ -1,12 +1,13 @@
 #pragma once
 
 #include "simulator/scaling/fit.h"
+#include "simulator/scaling/form.h"
 
 namespace archfront {
 
 /// One fitter a form, named in fit.cpp's table. `fitted` are the runs to fit, `held_out` those to predict, checked for
 /// double ids. Throws InputError.
-FitResult fit_chinchilla(const RunTable& fitted, const RunTable& held_out, const FitOptions& options);
+FitResult fit_form(const Form& form, const RunTable& fitted, const RunTable& held_out, const FitOptions& options);
 FitResult fit_conditional_shape(const RunTable& fitted, const RunTable& held_out, const FitOptions& options);
 FitResult fit_mixer_law(const RunTable& fitted, const RunTable& held_out, const FitOptions& options);
 

@@ -33,7 +33,7 @@ struct ParameterSpec {
 /// One column a form reads.
 struct ColumnSpec {
   std::string name;
-  bool positive = true;            ///< else zero is allowed too
+  bool positive = true;  ///< else zero is allowed too
   double high = std::numeric_limits<double>::infinity();
   std::optional<double> absent{};  ///< what it is where the runs do not say; none: every run needs it
 };

@@ -60,11 +60,13 @@ double residual(const FitProblem& problem, std::size_t run, const Natural& natur
   const double loss = predicted(problem, run, natural, gradient);
   const double measured = problem.loss[run];
   switch (problem.objective) {
-    case Objective::squared_loss: return loss - measured;
-    case Objective::squared_relative:
+    case FitObjective::squared_loss:
+      return loss - measured;
+    case FitObjective::squared_relative:
       if (gradient != nullptr) *gradient /= measured;
       return loss / measured - 1;
-    case Objective::huber_log_loss: break;
+    case FitObjective::huber_log_loss:
+      break;
   }
   if (!(loss > 0)) return std::numeric_limits<double>::quiet_NaN();
   if (gradient != nullptr) *gradient /= loss;

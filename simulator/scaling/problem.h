@@ -37,7 +37,7 @@ struct Shift {
 /// Runs, a form and what is fitted of it.
 struct FitProblem {
   Form form;
-  Objective objective = Objective::huber_log_loss;
+  FitObjective objective = FitObjective::huber_log_loss;
   double delta = 1e-3;  ///< infinite unless the objective is robust
   std::size_t n_columns = 0;
   std::vector<double> columns;  ///< [runs][n_columns]
@@ -48,6 +48,7 @@ struct FitProblem {
   std::vector<Unknown> unknowns;
   std::vector<Shift> shifts;
   std::vector<std::size_t> slots;  ///< [groups][parameters]: the unknown
+  bool as_given = true;            ///< every parameter is as the form has it
 
   std::size_t size() const { return loss.size(); }
   std::size_t slot(std::size_t of_group, std::size_t parameter) const {

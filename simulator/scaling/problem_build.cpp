@@ -43,13 +43,14 @@ void apply_choices(Form& form, const FitOptions& options) {
     if (!(spec.low < spec.high))
       throw InputError(fmt::format("bounds of {} are {} to {}: fit options: give a lower bound below the upper one",
                                    spec.name, spec.low, spec.high));
-    if (spec.start_high < spec.start_low) spec.start_low = spec.start_high = std::clamp(spec.start_low, spec.low, spec.high);
+    if (spec.start_high < spec.start_low)
+      spec.start_low = spec.start_high = std::clamp(spec.start_low, spec.low, spec.high);
     if (spec.positive && !(spec.start_low > 0))
-      throw InputError(fmt::format("{} starts at {}: fit options: it is positive in {}", spec.name, spec.start_low,
-                                   form.formula));
+      throw InputError(
+          fmt::format("{} starts at {}: fit options: it is positive in {}", spec.name, spec.start_low, form.formula));
     if (choice.per_group && options.group_column.empty())
-      throw InputError(fmt::format("{} is to differ between groups: fit options: name the column that tells the groups",
-                                   spec.name));
+      throw InputError(
+          fmt::format("{} is to differ between groups: fit options: name the column that tells the groups", spec.name));
   }
 }
 
@@ -128,7 +129,8 @@ void read_runs(FitProblem& problem, const RunTable& runs, const FitOptions& opti
     const std::vector<double> values = column_of_form(runs, problem.form.columns[k]);
     for (std::size_t run = 0; run < runs.size(); ++run) problem.columns[run * problem.n_columns + k] = values[run];
   }
-  problem.loss = problem.objective == Objective::squared_loss ? finite_column(runs, "loss") : positive_column(runs, "loss");
+  problem.loss =
+      problem.objective == FitObjective::squared_loss ? finite_column(runs, "loss") : positive_column(runs, "loss");
   const std::string weight = options.weight_column.empty() ? "weight" : options.weight_column;
   problem.weight = options.weight_column.empty() && !find_column(runs, weight)
                        ? std::vector<double>(runs.size(), 1.0)
@@ -145,7 +147,8 @@ std::string group_name(const RunTable& runs, const FitOptions& options, std::siz
 FitProblem fit_problem(Form form, const RunTable& runs, const FitOptions& options) {
   FitProblem problem;
   problem.objective = options.objective;
-  problem.delta = options.objective == Objective::huber_log_loss ? options.huber_delta : infinity;
+  problem.delta = options.objective == FitObjective::huber_log_loss ? options.huber_delta : infinity;
+  problem.as_given = options.parameters.empty();
   apply_choices(form, options);
   problem.form = std::move(form);
   read_runs(problem, runs, options);
@@ -169,8 +172,8 @@ FitProblem same_problem(const FitProblem& problem, const RunTable& runs, const F
     const auto found = std::find(problem.group_names.begin(), problem.group_names.end(), name);
     const bool any = problem.unknowns.size() > problem.form.parameters.size();
     if (found == problem.group_names.end() && any)
-      throw InputError(fmt::format("'{}' is a group without fitted runs: {}:{}, column '{}': fit at least one of its runs",
-                                   name, runs.where, runs.lines[run], options.group_column));
+      throw InputError(fmt::format("'{}' is a group without fitted runs: {}, column '{}': fit at least one of its runs",
+                                   name, place(runs, run), options.group_column));
     other.group.push_back(
         found == problem.group_names.end() ? 0 : static_cast<std::size_t>(found - problem.group_names.begin()));
   }

@@ -130,7 +130,7 @@ TEST(ChinchillaFit, TooFewOrTooLikeRunsAreRefused) {
   EXPECT_EQ(error_of([&] { fit(runs_from_text(text, "one-size.csv"), {}); }),
             "n_params is 1000000000 in every run: one-size.csv: its exponent needs runs that differ in it");
   EXPECT_EQ(error_of([] { fit(chinchilla_runs(), {.law = "chinchila"}); }),
-            "no law called 'chinchila' can be fitted: --law: use chinchilla, conditional_shape or mixer");
+            "no law called 'chinchila' can be fitted: --law: did you mean 'chinchilla'?");
 }
 
 TEST(ChinchillaFit, JsonHasTheDocumentedKeys) {

@@ -27,9 +27,9 @@ Form over_training_form();
 /// Source: Muennighoff et al., arXiv:2305.16264, eq. 5, 6 and 17.
 Form data_constrained_form();
 
-/// L = (a0 + a1 ln x + a2 / x) (1 + b1 ln r + b2 / r) L_opt, x = d_model / sqrt(N), r = feed-forward / mixer parameters,
-/// L_opt the least loss at the run's (N, D). The scale the two brackets share goes to the first.
-/// Source: Bian et al., arXiv:2510.18245, eq. 3.
+/// L = (a0 + a1 ln x + a2 / x) (1 + b1 ln r + b2 / r) L_opt, x = d_model / sqrt(N), r = feed-forward / mixer
+/// parameters, L_opt the least loss at the run's (N, D). The scale the two brackets share goes to the first. Source:
+/// Bian et al., arXiv:2510.18245, eq. 3.
 Form conditional_shape_form();
 /// L = L_opt + (a0 + a1 ln x + a2 / x) + (b1 ln r + b2 / r). Source: the same, section 3.3.
 Form conditional_shape_additive_form();
@@ -47,8 +47,8 @@ Form routed_form();
 /// L = E + (A + g / G^gamma) / N^alpha + B / D^beta, G = d_ff / expert width.
 /// Source: Krajewski et al., arXiv:2402.07871, eq. 9.
 Form granularity_form();
-/// L = E + A / N^alpha + B / D^beta + c / (1 - S)^lambda + d / ((1 - S)^delta N^gamma), S share of inactive experts, N all
-/// parameters. Source: Abnar et al., arXiv:2501.12370, eq. 3.
+/// L = E + A / N^alpha + B / D^beta + c / (1 - S)^lambda + d / ((1 - S)^delta N^gamma), S share of inactive experts, N
+/// all parameters. Source: Abnar et al., arXiv:2501.12370, eq. 3.
 Form expert_sparsity_form();
 
 /// L = -E + A / N^alpha + V / N_v^gamma + B / D^alpha, N_v parameters of the vocabulary; L relative to a unigram model.

@@ -21,7 +21,8 @@ Form over_training_form() {
           .formula = "E + (a M^eta + b M^-eta) / C^eta, M = D / N",
           .source = "Gadre et al., arXiv:2403.08540, eq. 4",
           .parameters = {coefficient("a", {{"tokens_per_parameter", "eta", -1}, {"flops", "eta"}}),
-                         coefficient("b", {{"tokens_per_parameter", "eta"}, {"flops", "eta"}}), irreducible_loss(),
+                         coefficient("b", {{"tokens_per_parameter", "eta"}, {"flops", "eta"}}),
+                         irreducible_loss(),
                          {.name = "eta", .start_low = 0.05, .start_high = 0.45, .low = 0, .high = 2}},
           .columns = {{.name = "tokens_per_parameter"}, {.name = "flops"}},
           .loss = with_derivatives<4>(OverTraining{})};
