@@ -45,6 +45,8 @@ std::size_t index_of(std::string_view text, const std::array<std::string_view, n
 /// (Dao, "FlashAttention-2", arXiv:2307.08691, section 3.1). The chunked scan's backward is counted the same way.
 constexpr double backward_products = 2.5;
 
+double value_width(const Attention& a) { return a.value_dim > 0 ? a.value_dim : a.head_dim; }
+
 double visible_keys(const Attention& a) {
   const double all = static_cast<double>(a.context);
   if (a.window == 0) return all;
@@ -94,7 +96,8 @@ double flops_of(const Gemm& g) {
 }
 double flops_of(const Attention& a) {
   // Q K^T and P V, a multiply-add each
-  const double forward = 4.0 * static_cast<double>(a.batch) * a.n_heads * a.head_dim * scored_pairs(a);
+  const double widths = a.head_dim + value_width(a);
+  const double forward = 2.0 * static_cast<double>(a.batch) * a.n_heads * widths * scored_pairs(a);
   return a.backward ? backward_products * forward : forward;
 }
 double flops_of(const Scan& s) {
@@ -146,13 +149,14 @@ double bytes_of(const Gemm& g) {
   return (m * k + k * n + m * n) * static_cast<double>(g.groups) * bytes_per_element(g.precision);
 }
 double bytes_of(const Attention& a) {
-  const double rows = static_cast<double>(a.batch) * static_cast<double>(a.query_length) * a.n_heads * a.head_dim *
-                      bytes_per_element(a.precision);
+  const double keys_and_values = a.head_dim + (a.values_in_keys ? 0 : value_width(a));
+  const double rows = static_cast<double>(a.batch) * static_cast<double>(a.query_length) * a.n_heads *
+                      (a.head_dim + value_width(a)) * bytes_per_element(a.precision);
   const double keys = a.decode ? visible_keys(a) * (1 - a.sparsity) : static_cast<double>(a.context);
   const double cache =
-      static_cast<double>(a.batch) * keys * a.n_kv_heads * a.head_dim * bytes_per_element(a.kv_precision);
+      static_cast<double>(a.batch) * keys * a.n_kv_heads * keys_and_values * bytes_per_element(a.kv_precision);
   // forward: q, o and k, v; backward: q, o, dO, dQ and k, v, dK, dV
-  return a.backward ? 4 * rows + 4 * cache : 2 * rows + 2 * cache;
+  return a.backward ? 2 * (rows + cache) : rows + cache;
 }
 double bytes_of(const Scan& s) {
   const double heads = static_cast<double>(s.batch) * s.n_heads;

@@ -43,6 +43,8 @@ struct Attention {
   int sinks = 0;            ///< first keys that stay visible outside the window
   double sparsity = 0;      ///< share of the scores (prefill) or of the cache (decode) left out, in [0, 1)
   int block = 0;            ///< keys that sparsity keeps or leaves out together, and queries in prefill; 0: no blocks
+  int value_dim = 0;        ///< of the values where they are not head_dim wide; 0: they are
+  bool values_in_keys = false;  ///< the cache holds keys alone, whose first part are the values (MLA)
   bool key_value_bias = false;  ///< one learned key and value a head that every query sees, arXiv:2402.17762, eq. 3
   Precision precision = Precision::bf16;
   Precision kv_precision = Precision::bf16;

@@ -45,7 +45,8 @@ struct LayerCosts {
   PassCosts passes;
   LayerFootprint footprint;
   double state_bytes = 0;  ///< of one sequence at `context`
-  LayerRecall recall;      ///< of one layer at `recall_context`
+  LayerRecalls recall;     ///< of one layer at `recall_context`
+  MixerShares shares;
 };
 
 struct EndsCosts {
@@ -75,6 +76,7 @@ struct Totals {
   PassCosts passes;
   FootprintSums sums;
   Parameters parameters;
+  MixerShares shares;
 };
 
 void add(Totals& totals, const LayerCosts& one, int count) {
@@ -86,6 +88,7 @@ void add(Totals& totals, const LayerCosts& one, int count) {
   totals.parameters.active += count * one.footprint.active_parameters;
   totals.parameters.mixer += count * one.footprint.mixer_parameters;
   totals.parameters.feed_forward += count * one.footprint.feed_forward_parameters;
+  accumulate(totals.shares, one.shares, count);
 }
 
 void add(Totals& totals, const EndsCosts& ends) {
@@ -97,35 +100,6 @@ void add(Totals& totals, const EndsCosts& ends) {
   parameters.total = parameters.embedding + parameters.non_embedding;
   totals.sums.parameters = parameters.total;
 }
-
-/// Layers gathered by their mixer, as predict_recall does it, from what each contributes.
-struct RecallKinds {
-  static constexpr std::size_t most = 32;
-  std::array<LayerRecall, most> kinds;
-  std::array<const Mixer*, most> mixers;
-  std::size_t size = 0;
-  bool too_many = false;
-
-  void clear() {
-    size = 0;
-    too_many = false;
-  }
-
-  void add(const Mixer& mixer, const LayerRecall& recall, int count) {
-    for (std::size_t i = 0; i < size; ++i) {
-      if (!(*mixers[i] == mixer)) continue;
-      kinds[i].count += count;
-      return;
-    }
-    if (size == most) {
-      too_many = true;
-      return;
-    }
-    kinds[size] = recall;
-    kinds[size].count = count;
-    mixers[size++] = &mixer;
-  }
-};
 
 }  // namespace
 
@@ -182,7 +156,8 @@ struct Assessor::State {
     costs.footprint = layer_footprint(architecture, layer);
     costs.state_bytes = state_bytes(layer.mixer, steps[static_cast<std::size_t>(Pass::decode)]);
     const auto recall_context = static_cast<double>(workload.recall_context);
-    costs.recall = layer_recall(traits(layer.mixer, recall_context), recall_context);
+    costs.recall = layer_recalls(layer.mixer, recall_context);
+    costs.shares = mixer_shares(layer.mixer);
     return costs;
   }
 
@@ -215,10 +190,9 @@ struct Assessor::State {
   }
 
   /// After totals_of the same architecture.
-  [[nodiscard]] RecallPrediction recall_of(const Architecture& architecture) const {
+  [[nodiscard]] RecallPrediction predicted_recall() const {
     const auto context = static_cast<double>(workload.recall_context);
-    if (recall_kinds.too_many) return predict_recall(architecture, context);
-    return combine({recall_kinds.kinds.data(), recall_kinds.size}, context);
+    return combine(recall_kinds.list(), context);
   }
 
   /// Sums over the layers and the ends; gathers recall_kinds on the way.
@@ -239,7 +213,8 @@ struct Assessor::State {
         if (last == nullptr || !(layer == *last)) costs = &layer_costs(architecture, key, seed.result(), layer);
         last = &layer;
         add(totals, *costs, block.repeat);
-        recall_kinds.add(layer.mixer, costs->recall, block.repeat);
+        if (!recall_kinds.count_again(layer.mixer, block.repeat))
+          recall_kinds.add(layer.mixer, costs->recall, block.repeat);
       }
     }
     add(totals, ends_costs(architecture));
@@ -293,8 +268,9 @@ Assessment Assessor::assess(const Architecture& architecture) {
   result.train_seconds = training_steps * seconds(Pass::train);
   result.train_flops = training_steps * totals.passes.train_flops;
 
-  const LossPrediction loss = predict_loss(*state_->law, loss_inputs(architecture, training_tokens));
-  const RecallPrediction recall = state_->recall_of(architecture);
+  const LossPrediction loss =
+      predict_loss(*state_->law, loss_inputs(totals.parameters, totals.shares, architecture.d_model, training_tokens));
+  const RecallPrediction recall = state_->predicted_recall();
   result.loss = loss.loss;
   result.recall = recall.single;
   result.extrapolated = totals.passes.extrapolated || loss.extrapolated || recall.extrapolated;

@@ -34,6 +34,14 @@ class FieldHasher {
     mix(static_cast<std::uint64_t>(value));
   }
 
+  template <class Mixers>
+  void mixers(std::string_view /*key*/, const Mixers& held, int count) {
+    for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) {
+      mix(held[i].index());
+      std::visit([&](const auto& mixer) { describe(*this, mixer); }, held[i]);
+    }
+  }
+
   [[nodiscard]] std::uint64_t result() const { return state_; }
 
  private:

@@ -2,7 +2,6 @@
 
 #include <cmath>
 
-#include "simulator/footprint.h"
 #include "simulator/scaling/law.h"
 
 namespace archfront {
@@ -14,37 +13,35 @@ constexpr double z_80 = 1.2815515655446004;
 /// The runs behind the mixer law are at most this long: a window that covers it is no window to them.
 constexpr double training_context = 8192;
 
-/// Shares of mixer layers by what they can see.
-struct MixerShares {
-  double layers = 0;
-  double attention = 0;
-  double windowed = 0;
-  double sparsity = 0;
-};
-
-void add(MixerShares& shares, const Mixer& mixer, double count) {
-  const MixerTraits seen = traits(mixer, training_context);
-  shares.layers += count;
-  if (seen.visible_tokens >= training_context)
-    shares.attention += count;
-  else if (seen.visible_tokens > 0)
-    shares.windowed += count;
-  shares.sparsity += seen.sparsity * count;
-}
-
 }  // namespace
 
-LossInputs loss_inputs(const Architecture& architecture, double tokens) {
-  const Parameters counted = parameters(architecture);
+MixerShares mixer_shares(const Mixer& mixer) {
   MixerShares shares;
-  for (const Block& block : architecture.blocks)
-    for (const Layer& layer : block.layers) add(shares, layer.mixer, block.repeat);
+  shares.layers = 1;
+  for (const MixerTraits& seen : traits(mixer, training_context)) {
+    if (seen.visible_tokens >= training_context)
+      shares.attention += seen.share;
+    else if (seen.visible_tokens > 0)
+      shares.windowed += seen.share;
+    shares.sparsity += seen.sparsity * seen.share;
+  }
+  return shares;
+}
+
+void accumulate(MixerShares& total, const MixerShares& one, double count) {
+  total.layers += count * one.layers;
+  total.attention += count * one.attention;
+  total.windowed += count * one.windowed;
+  total.sparsity += count * one.sparsity;
+}
+
+LossInputs loss_inputs(const Parameters& counted, const MixerShares& shares, int d_model, double tokens) {
   const auto inactive = static_cast<double>(counted.total - counted.active);
   const double attending = shares.attention + shares.windowed;
   LossInputs inputs;
   inputs.n_params = static_cast<double>(counted.active - counted.embedding);
   inputs.tokens = tokens;
-  inputs.d_model = architecture.d_model;
+  inputs.d_model = d_model;
   inputs.mlp_to_attention =
       counted.mixer > 0 ? (static_cast<double>(counted.feed_forward) - inactive) / static_cast<double>(counted.mixer)
                         : 0;
@@ -52,6 +49,13 @@ LossInputs loss_inputs(const Architecture& architecture, double tokens) {
   inputs.windowed_fraction = shares.layers > 0 ? shares.windowed / shares.layers : 0;
   inputs.sparsity = attending > 0 ? shares.sparsity / attending : 0;
   return inputs;
+}
+
+LossInputs loss_inputs(const Architecture& architecture, double tokens) {
+  MixerShares shares;
+  for (const Block& block : architecture.blocks)
+    for (const Layer& layer : block.layers) accumulate(shares, mixer_shares(layer.mixer), block.repeat);
+  return loss_inputs(parameters(architecture), shares, architecture.d_model, tokens);
 }
 
 LossPrediction predict_loss(const LossModel& model, const LossInputs& inputs) {

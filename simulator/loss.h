@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "simulator/architecture.h"
+#include "simulator/footprint.h"
 
 namespace archfront {
 
@@ -20,6 +21,19 @@ struct LossInputs {
   double sparsity = 0;            ///< mean over the attention layers
 };
 LossInputs loss_inputs(const Architecture& architecture, double tokens);
+
+/// Layers by what their heads can see, a head-level hybrid's by the share of its heads.
+struct MixerShares {
+  double layers = 0;
+  double attention = 0;
+  double windowed = 0;
+  double sparsity = 0;  ///< summed over the attention layers
+};
+MixerShares mixer_shares(const Mixer& mixer);
+/// `count` layers alike.
+void accumulate(MixerShares& total, const MixerShares& one, double count);
+/// From sums over the layers.
+LossInputs loss_inputs(const Parameters& counted, const MixerShares& shares, int d_model, double tokens);
 
 struct LossPrediction {
   double loss = 0;  ///< nats per token

@@ -29,6 +29,19 @@ void append_output_norm(double width, const Step& step, Operations& operations) 
   }
 }
 
+/// What a mixer's own tokens do in the layer beside the mixer: norms and feed-forward.
+void lower_memory_pass(const Architecture& architecture, const Layer& layer, const MemoryPass& memory,
+                       Operations& operations) {
+  const std::size_t first = operations.size();
+  const double width = static_cast<double>(architecture.d_model) * static_cast<double>(tokens(memory.step));
+  append_residual_norm(width, memory.step, operations);
+  if (layer.feed_forward.kind != FeedForward::Kind::none) {
+    append_residual_norm(width, memory.step, operations);
+    lower(layer.feed_forward, architecture.d_model, memory.step, operations);
+  }
+  for (std::size_t i = first; i < operations.size(); ++i) operations[i].count *= memory.times;
+}
+
 void lower_forward(const Architecture& architecture, const Layer& layer, const Step& step, Operations& operations) {
   const int d = architecture.d_model;
   const double width = static_cast<double>(d) * static_cast<double>(tokens(step));
@@ -36,6 +49,7 @@ void lower_forward(const Architecture& architecture, const Layer& layer, const S
   append_residual_norm(width, step, operations);
   lower(layer.mixer, d, step, operations);
   if (outputs_normed) append_output_norm(width, step, operations);
+  if (const auto memory = memory_pass(layer.mixer, step)) lower_memory_pass(architecture, layer, *memory, operations);
   if (layer.feed_forward.kind == FeedForward::Kind::none) return;
   append_residual_norm(width, step, operations);
   lower(layer.feed_forward, d, step, operations);

@@ -20,7 +20,8 @@ constexpr std::array<std::string_view, 2> norm_names{"rms", "layer"};
 /// Reads the fields a `describe` lists from one JSON object, and then refuses any other key.
 class Reader {
  public:
-  Reader(const json& object, std::string path, const std::string& where) : fields_(object, std::move(path), where) {}
+  Reader(const json& object, const std::string& path, const std::string& where)
+      : fields_(object, path, where), path_(path), where_(where) {}
 
   template <class Integer>
   void integer(Presence presence, std::string_view key, Integer& value, std::int64_t default_value, std::int64_t low,
@@ -55,6 +56,9 @@ class Reader {
     value = absent(presence, key) ? default_value : fields_.text(key);
   }
 
+  /// A list of mixers.
+  void mixers(std::string_view key, std::array<PlainMixer, LayerTraits::most>& mixers, int& count);
+
   /// A key that is read by other means.
   void allow(std::string_view key) { known_.push_back(key); }
   void finish() const { fields_.refuse_other_keys(known_); }
@@ -65,6 +69,8 @@ class Reader {
   }
 
   JsonFields fields_;
+  std::string path_;
+  std::string where_;
   std::vector<std::string_view> known_;
 };
 
@@ -89,6 +95,7 @@ class Writer {
               const std::array<std::string_view, n>& names) {
     write(presence, key, names[static_cast<std::size_t>(value)], names[static_cast<std::size_t>(default_value)]);
   }
+  void mixers(std::string_view key, const std::array<PlainMixer, LayerTraits::most>& mixers, int count);
   void text(Presence presence, std::string_view key, const std::string& value, const std::string& default_value) {
     write(presence, key, value, default_value);
   }
@@ -118,26 +125,59 @@ void describe_model(Fields& fields, A& architecture) {
   fields.integer(Presence::optional, "norms_per_layer", architecture.norms_per_layer, defaults.norms_per_layer, 2, 4);
 }
 
-template <std::size_t i = 0>
-Mixer mixer_of_kind(std::size_t kind) {
-  if constexpr (i + 1 < std::variant_size_v<Mixer>) {
-    if (kind != i) return mixer_of_kind<i + 1>(kind);
+template <class Kinds, std::size_t i = 0>
+Kinds mixer_of_kind(std::size_t kind) {
+  if constexpr (i + 1 < std::variant_size_v<Kinds>) {
+    if (kind != i) return mixer_of_kind<Kinds, i + 1>(kind);
   }
-  return Mixer(std::in_place_index<i>);
+  return Kinds(std::in_place_index<i>);
 }
 
-Mixer read_mixer(const json& object, const std::string& path, const std::string& where, int d_model) {
+/// Its fields, not yet checked against each other.
+template <class Kinds>
+Kinds read_mixer_fields(const json& object, const std::string& path, const std::string& where) {
   Reader reader(object, path, where);
   reader.allow("kind");
-  Mixer mixer = mixer_of_kind(JsonFields(object, path, where).choice("kind", mixer_kinds));
+  const auto kinds = std::span<const std::string_view>(mixer_kinds).first(std::variant_size_v<Kinds>);
+  auto mixer = mixer_of_kind<Kinds>(JsonFields(object, path, where).choice("kind", kinds));
   std::visit(
       [&](auto& held) {
         describe(reader, held);
         reader.finish();
-        validate(held, d_model, fmt::format("{}, {}", where, path));
       },
       mixer);
   return mixer;
+}
+
+Mixer read_mixer(const json& object, const std::string& path, const std::string& where, int d_model) {
+  Mixer mixer = read_mixer_fields<Mixer>(object, path, where);
+  std::visit([&](auto& held) { validate(held, d_model, fmt::format("{}, {}", where, path)); }, mixer);
+  return mixer;
+}
+
+template <class Kinds>
+json write_mixer(const Kinds& mixer) {
+  json object{{"kind", kind_name(mixer)}};
+  Writer writer(object);
+  std::visit([&](const auto& held) { describe(writer, held); }, mixer);
+  return object;
+}
+
+void Reader::mixers(std::string_view key, std::array<PlainMixer, LayerTraits::most>& mixers, int& count) {
+  known_.push_back(key);
+  const json& list = fields_.list(key);
+  if (list.size() != mixers.size())
+    throw InputError(
+        fmt::format("{} mixers share a layer: {}, {}.{}: name {}", list.size(), where_, path_, key, mixers.size()));
+  count = static_cast<int>(list.size());
+  for (std::size_t i = 0; i < list.size(); ++i)
+    mixers[i] = read_mixer_fields<PlainMixer>(list[i], fmt::format("{}.{}[{}]", path_, key, i), where_);
+}
+
+void Writer::mixers(std::string_view key, const std::array<PlainMixer, LayerTraits::most>& mixers, int count) {
+  json list = json::array();
+  for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) list.push_back(write_mixer(mixers[i]));
+  object_[std::string(key)] = std::move(list);
 }
 
 FeedForward read_feed_forward(const json& object, const std::string& path, const std::string& where, int d_model) {
@@ -197,13 +237,10 @@ json write_native(const Architecture& architecture) {
   for (const Block& block : architecture.blocks) {
     json layers = json::array();
     for (const Layer& layer : block.layers) {
-      json mixer{{"kind", kind_name(layer.mixer)}};
-      Writer mixer_writer(mixer);
-      std::visit([&](const auto& held) { describe(mixer_writer, held); }, layer.mixer);
       json feed_forward{{"kind", to_string(layer.feed_forward.kind)}};
       Writer feed_forward_writer(feed_forward);
       describe(feed_forward_writer, layer.feed_forward);
-      layers.push_back({{"mixer", std::move(mixer)}, {"feed_forward", std::move(feed_forward)}});
+      layers.push_back({{"mixer", write_mixer(layer.mixer)}, {"feed_forward", std::move(feed_forward)}});
     }
     object["blocks"].push_back({{"repeat", block.repeat}, {"layers", std::move(layers)}});
   }

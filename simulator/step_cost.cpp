@@ -20,8 +20,9 @@ void mix(FieldHasher& hasher, const Attention& o) {
   }
   for (const int value : {o.n_heads, o.n_kv_heads, o.head_dim, o.sinks}) hasher.mix(static_cast<std::uint64_t>(value));
   hasher.mix(std::bit_cast<std::uint64_t>(o.sparsity));
-  hasher.mix(static_cast<std::uint64_t>(o.block));
-  hasher.mix((o.key_value_bias ? 4U : 0U) + (o.decode ? 2U : 0U) + (o.backward ? 1U : 0U));
+  for (const int value : {o.block, o.value_dim}) hasher.mix(static_cast<std::uint64_t>(value));
+  hasher.mix((o.values_in_keys ? 8U : 0U) + (o.key_value_bias ? 4U : 0U) + (o.decode ? 2U : 0U) +
+             (o.backward ? 1U : 0U));
   hasher.mix(4 * static_cast<std::uint64_t>(o.precision) + static_cast<std::uint64_t>(o.kv_precision));
 }
 

@@ -81,4 +81,17 @@ void lower(const GatedDeltaNet& mixer, int d_model, const Step& step, Operations
   append_gemm(operations, "output_projection", tokens(step), d_model, value_width(mixer), step);
 }
 
+LayerTraits traits(const GatedDeltaNet& mixer, double /*context*/) {
+  MixerTraits result;
+  result.key_dim = mixer.key_dim;
+  result.value_dim = mixer.value_dim;
+  result.n_heads = mixer.n_heads;
+  result.state_elements = result.key_dim * result.value_dim * result.n_heads;
+  result.delta_rule = true;
+  result.gated = true;
+  LayerTraits layer;
+  layer.add(result);
+  return layer;
+}
+
 }  // namespace archfront

@@ -51,4 +51,16 @@ void lower(const Mamba2& mixer, int d_model, const Step& step, Operations& opera
   append_gemm(operations, "output_projection", n, d_model, inner_width(mixer), step);
 }
 
+LayerTraits traits(const Mamba2& mixer, double /*context*/) {
+  MixerTraits result;
+  result.key_dim = mixer.key_dim;
+  result.value_dim = mixer.value_dim;
+  result.n_heads = mixer.n_heads;
+  result.state_elements = result.key_dim * result.value_dim * result.n_heads;
+  result.gated = true;
+  LayerTraits layer;
+  layer.add(result);
+  return layer;
+}
+
 }  // namespace archfront

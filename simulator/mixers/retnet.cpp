@@ -84,4 +84,16 @@ void lower(const RetNet& mixer, int d_model, const Step& step, Operations& opera
   append_gemm(operations, "output_projection", tokens(step), d_model, value_width(mixer), step);
 }
 
+LayerTraits traits(const RetNet& mixer, double /*context*/) {
+  MixerTraits result;
+  result.key_dim = mixer.key_dim;
+  result.value_dim = mixer.value_dim;
+  result.n_heads = mixer.n_heads;
+  result.state_elements = result.key_dim * result.value_dim * result.n_heads;
+  result.gated = mixer.data_dependent_gate;
+  LayerTraits layer;
+  layer.add(result);
+  return layer;
+}
+
 }  // namespace archfront

@@ -6,6 +6,7 @@
 #include "costmodels/operations.h"
 #include "simulator/fields.h"
 #include "simulator/limits.h"
+#include "simulator/mixers/traits.h"
 #include "simulator/step.h"
 
 namespace archfront {
@@ -34,6 +35,8 @@ double state_bytes(const RetNet& mixer, const Step& step);
 double kept_elements(const RetNet& mixer, int d_model);
 /// Appends the forward operations in launch order (without the layer's norm).
 void lower(const RetNet& mixer, int d_model, const Step& step, Operations& operations);
+/// What laws and the recall model need to know of it at `context`.
+LayerTraits traits(const RetNet& mixer, double context);
 
 /// The fields of the native form.
 template <class Fields, ConstOrNot<RetNet> M>

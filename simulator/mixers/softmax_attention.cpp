@@ -81,6 +81,7 @@ std::int64_t parameters(const SoftmaxAttention& mixer, int d_model) {
   if (mixer.qkv_bias) total += q + 2 * kv;
   if (mixer.output_bias) total += d_model;
   if (mixer.learned_sink) total += mixer.n_heads;
+  if (mixer.key_value_bias) total += 2 * q_width(mixer);
   if (mixer.qk_norm == SoftmaxAttention::QkNorm::per_head) total += 2 * std::int64_t{mixer.head_dim};
   if (mixer.qk_norm == SoftmaxAttention::QkNorm::full_width) total += q_width(mixer) + kv;
   return total;
@@ -96,9 +97,13 @@ double kept_elements(const SoftmaxAttention& mixer, int /*d_model*/) {
   return static_cast<double>(projected_q_width(mixer) + 2 * kv_width(mixer) + q_width(mixer)) + 2.0 * mixer.n_heads;
 }
 
-void lower(const SoftmaxAttention& mixer, int d_model, const Step& step, Operations& operations) {
+void lower_inputs(const SoftmaxAttention& mixer, int d_model, const Step& step, Operations& operations) {
   lower_projections(mixer, d_model, step, operations);
   lower_rotary(mixer, step, operations);
+}
+
+void lower(const SoftmaxAttention& mixer, int d_model, const Step& step, Operations& operations) {
+  lower_inputs(mixer, d_model, step, operations);
   const bool decode = step.phase == Phase::decode;
   operations.push_back({"attention", 1,
                         Attention{.decode = decode,
@@ -112,6 +117,7 @@ void lower(const SoftmaxAttention& mixer, int d_model, const Step& step, Operati
                                   .window = mixer.window,
                                   .sinks = mixer.sinks,
                                   .sparsity = mixer.sparsity,
+                                  .key_value_bias = mixer.key_value_bias,
                                   .precision = step.precision,
                                   .kv_precision = step.kv_precision}});
   const std::int64_t n = tokens(step);
@@ -120,6 +126,22 @@ void lower(const SoftmaxAttention& mixer, int d_model, const Step& step, Operati
     append_elementwise(operations, "attention_gate", 2 * width, width, step);
   }
   append_gemm(operations, "output_projection", n, d_model, q_width(mixer), step);
+}
+
+LayerTraits traits(const SoftmaxAttention& mixer, double context) {
+  MixerTraits result;
+  result.visible_tokens =
+      mixer.window > 0 ? std::min(context, static_cast<double>(mixer.window + mixer.sinks)) : context;
+  result.exact = result.visible_tokens >= context && mixer.sparsity == 0;
+  result.n_heads = mixer.n_heads;
+  result.sparsity = mixer.sparsity;
+  if (mixer.learned_sink || mixer.key_value_bias)
+    result.resting = Resting::learned;
+  else if (result.visible_tokens >= context || mixer.sinks > 0)
+    result.resting = Resting::first_tokens;
+  LayerTraits layer;
+  layer.add(result);
+  return layer;
 }
 
 }  // namespace archfront

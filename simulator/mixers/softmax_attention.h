@@ -7,6 +7,7 @@
 #include "costmodels/operations.h"
 #include "simulator/fields.h"
 #include "simulator/limits.h"
+#include "simulator/mixers/traits.h"
 #include "simulator/step.h"
 
 namespace archfront {
@@ -22,8 +23,9 @@ struct SoftmaxAttention {
   double sparsity = 0;      ///< share of scores (prefill) or cache (decode) left out, in [0, 1)
   bool qkv_bias = false;
   bool output_bias = false;
-  bool learned_sink = false;  ///< one logit a head (gpt-oss)
-  bool output_gate = false;   ///< q projected to twice its width (Qwen3-Next)
+  bool learned_sink = false;    ///< one logit a head (gpt-oss)
+  bool key_value_bias = false;  ///< one learned key and value a head that every query sees (arXiv:2402.17762, eq. 3)
+  bool output_gate = false;     ///< q projected to twice its width (Qwen3-Next)
   enum class QkNorm : std::uint8_t { none, per_head, full_width } qk_norm = QkNorm::none;
   bool operator==(const SoftmaxAttention&) const = default;
 };
@@ -40,6 +42,10 @@ double state_bytes(const SoftmaxAttention& mixer, const Step& step);
 double kept_elements(const SoftmaxAttention& mixer, int d_model);
 /// Appends the forward operations in launch order (without the layer's norm).
 void lower(const SoftmaxAttention& mixer, int d_model, const Step& step, Operations& operations);
+/// The part of them before attention itself: projections, norms, rotary embedding, cache write.
+void lower_inputs(const SoftmaxAttention& mixer, int d_model, const Step& step, Operations& operations);
+/// What laws and the recall model need to know of it at `context`.
+LayerTraits traits(const SoftmaxAttention& mixer, double context);
 
 /// The fields of the native form.
 template <class Fields, ConstOrNot<SoftmaxAttention> M>
@@ -54,6 +60,7 @@ void describe(Fields& fields, M& mixer) {
   fields.flag(Presence::optional, "qkv_bias", mixer.qkv_bias, defaults.qkv_bias);
   fields.flag(Presence::optional, "output_bias", mixer.output_bias, defaults.output_bias);
   fields.flag(Presence::optional, "learned_sink", mixer.learned_sink, defaults.learned_sink);
+  fields.flag(Presence::optional, "key_value_bias", mixer.key_value_bias, defaults.key_value_bias);
   fields.flag(Presence::optional, "output_gate", mixer.output_gate, defaults.output_gate);
   fields.choice(Presence::optional, "qk_norm", mixer.qk_norm, defaults.qk_norm, qk_norm_names);
 }

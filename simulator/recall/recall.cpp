@@ -49,9 +49,6 @@ constexpr double longest_exact = 131072;
 constexpr double sparse_exponent = 0.9;
 constexpr double dense_odds = 500;
 
-/// Kinds of mixer in one model that are told apart.
-constexpr std::size_t most_kinds = 32;
-
 /// Chance that a sum of n outer products k v^T returns the right of the values: a normal probability in the square root
 /// of signal over interference. N* = key_dim value_dim / (4 ln V). Its two constants follow the simulated 0.99, 0.89,
 /// 0.53 and 0.27 at N*/2, N*, 2 N* and 4 N* (key_dim = value_dim = 32 to 128).
@@ -66,8 +63,10 @@ double additive_holds(const MixerTraits& traits, double associations) {
 constexpr double delta_midpoint = 1.38;
 constexpr double delta_steepness = 6.4;
 
+/// A neural memory's horizon is that of as many matrices as its weights would make.
 double delta_horizon(const MixerTraits& traits) {
-  return delta_midpoint * traits.key_dim / 2 * std::log1p(traits.value_dim / (4 * log_values));
+  const double matrices = traits.memory_weights > 0 ? traits.memory_weights / (traits.key_dim * traits.value_dim) : 1;
+  return matrices * delta_midpoint * traits.key_dim / 2 * std::log1p(traits.value_dim / (4 * log_values));
 }
 
 double softplus(double x) { return x > 30 ? x : std::log1p(std::exp(x)); }
@@ -106,26 +105,63 @@ double sparse_holds(double sparsity) {
 
 LayerRecall layer_recall(const MixerTraits& traits, double context) {
   LayerRecall result;
-  if (traits.visible_tokens > 0) {
-    const double seen = std::min(1.0, traits.visible_tokens / context);
-    result.exact = traits.exact;
-    result.windowed = seen < 1;
+  const double seen = std::min(1.0, traits.visible_tokens / context);
+  result.exact = traits.exact;
+  if (traits.state_elements <= 0) {
+    result.windowed = seen > 0 && seen < 1;
     result.holds.fill(seen * sparse_holds(traits.sparsity));
     return result;
   }
-  if (traits.key_dim <= 0 || traits.value_dim <= 0) return result;
   const bool selective = traits.gated || traits.delta_rule;
   const double written = context * (selective ? selective_density : ungated_density);
   const auto& factor = context > longest_recurrent ? density_factor_outside : density_factor;
   const double horizons = traits.delta_rule ? written / delta_horizon(traits) : 0;
-  for (std::size_t i = 0; i < n_recall_cases; ++i)
-    result.holds[i] =
+  for (std::size_t i = 0; i < n_recall_cases; ++i) {
+    const double held =
         traits.delta_rule ? delta_holds(horizons * factor[i]) : additive_holds(traits, written * factor[i]);
+    result.holds[i] = seen + (1 - seen) * held;  // a window beside a memory
+  }
   return result;
 }
 
+LayerRecalls layer_recalls(const Mixer& mixer, double context) {
+  LayerRecalls result;
+  for (const MixerTraits& kind : traits(mixer, context)) {
+    LayerRecall recall = layer_recall(kind, context);
+    recall.count = kind.share;
+    result.kinds[result.size++] = recall;
+  }
+  return result;
+}
+
+bool RecallKinds::count_again(const Mixer& mixer, int layers) {
+  for (std::size_t i = 0; i < size_; ++i) {
+    if (!(*mixers_[i] == mixer)) continue;
+    for (; i < size_ && mixers_[i] != nullptr && *mixers_[i] == mixer; ++i) kinds_[i].count += layers * shares_[i];
+    return true;
+  }
+  return false;
+}
+
+void RecallKinds::add(const Mixer& mixer, const LayerRecalls& recalls, int layers) {
+  for (std::size_t k = 0; k < recalls.size; ++k) {
+    // Beyond `most` kinds in one model the last stands for the rest.
+    const std::size_t at = std::min(size_, most - 1);
+    const double count = layers * recalls.kinds[k].count;
+    if (at < size_) {
+      kinds_[at].count += count;
+      continue;
+    }
+    kinds_[at] = recalls.kinds[k];
+    kinds_[at].count = count;
+    shares_[at] = recalls.kinds[k].count;
+    mixers_[at] = &mixer;
+    ++size_;
+  }
+}
+
 RecallPrediction combine(std::span<const LayerRecall> layers, double context) {
-  std::array<const LayerRecall*, most_kinds> kinds;  // NOLINT: filled below
+  std::array<const LayerRecall*, RecallKinds::most> kinds;  // NOLINT: filled below
   std::size_t size = 0;
   double total = 0;
   double windowed = 0;
@@ -154,23 +190,12 @@ RecallPrediction combine(std::span<const LayerRecall> layers, double context) {
 }
 
 RecallPrediction predict_recall(const Architecture& architecture, double context) {
-  std::array<LayerRecall, most_kinds> kinds;
-  std::array<const Mixer*, most_kinds> mixers{};
-  std::size_t size = 0;
+  RecallKinds kinds;
   for (const Block& block : architecture.blocks)
-    for (const Layer& layer : block.layers) {
-      const auto seen = mixers.begin() + static_cast<std::ptrdiff_t>(size);
-      auto found = std::find_if(mixers.begin(), seen, [&](const Mixer* m) { return *m == layer.mixer; });
-      if (found == seen && size < kinds.size()) {
-        kinds[size] = layer_recall(traits(layer.mixer, context), context);
-        kinds[size].count = block.repeat;
-        mixers[size++] = &layer.mixer;
-      } else {
-        // Beyond 32 kinds of mixer in one model the last stands for the rest.
-        kinds[found == seen ? size - 1 : static_cast<std::size_t>(found - mixers.begin())].count += block.repeat;
-      }
-    }
-  return combine(std::span(kinds.data(), size), context);
+    for (const Layer& layer : block.layers)
+      if (!kinds.count_again(layer.mixer, block.repeat))
+        kinds.add(layer.mixer, layer_recalls(layer.mixer, context), block.repeat);
+  return combine(kinds.list(), context);
 }
 
 }  // namespace archfront

@@ -89,8 +89,9 @@ TEST(NativeForm, UnknownKindsListWhatThereIs) {
   mixer(form, 0)["kind"] = "hyena";
   EXPECT_EQ(
       error_of(form),
-      "unknown kind 'hyena' in blocks[0].layers[0].mixer: config.json: use one of softmax, gated_delta_net, retnet, "
-      "mamba2");
+      "unknown kind 'hyena' in blocks[0].layers[0].mixer: config.json: use one of softmax, mla, block_sparse, "
+      "linear_attention, retnet, gla, mamba2, delta_net, gated_delta_net, kda, titans_mac, titans_mag, titans_mal, "
+      "feedback, heads");
   form = hybrid_form();
   feed_forward(form, 1)["kind"] = "dense";
   EXPECT_EQ(error_of(form),

@@ -40,6 +40,7 @@ MixerTraits recurrence(double key_dim, double value_dim, bool delta) {
   traits.key_dim = key_dim;
   traits.value_dim = value_dim;
   traits.n_heads = 16;
+  traits.state_elements = 16 * key_dim * value_dim;
   traits.gated = !delta || key_dim > 128;
   traits.delta_rule = delta;
   return traits;

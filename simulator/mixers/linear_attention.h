@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "costmodels/operations.h"
+#include "simulator/fields.h"
+#include "simulator/limits.h"
+#include "simulator/mixers/traits.h"
+#include "simulator/step.h"
+
+namespace archfront {
+
+/// Linear attention: S is [key_dim, value_dim], phi a positive feature map.
+///     S_t = S_{t-1} + phi(k_t) v_t^T,      o_t = S_t^T phi(q_t), normed
+/// Source: Katharopoulos et al., arXiv:2006.16236, eq. 16-20; the norm in place of the normaliser: Qin et al.,
+/// arXiv:2210.10340.
+struct LinearAttention {
+  int n_heads = 1;
+  int key_dim = 128;    ///< per head
+  int value_dim = 128;  ///< per head
+  int conv_width = 0;   ///< taps of the causal convolution over q, k and v; 0: none
+  bool output_gate = false;
+  bool operator==(const LinearAttention&) const = default;
+};
+
+/// Throws InputError naming the field and what it may be. The functions below take a mixer that passed.
+void validate(const LinearAttention& mixer, int d_model, std::string_view where = "linear_attention mixer");
+/// Weights of one layer: projections q, k, v, gate, o; the convolution without bias; the norm [value_dim].
+std::int64_t parameters(const LinearAttention& mixer, int d_model);
+/// Bytes one sequence keeps in one layer: f32 state and the convolution's tail. The same at every context.
+double state_bytes(const LinearAttention& mixer, const Step& step);
+/// Elements a token leaves behind for the backward pass, inside the mixer; also its working set in inference.
+double kept_elements(const LinearAttention& mixer, int d_model);
+/// Appends the forward operations in launch order (without the layer's norm).
+void lower(const LinearAttention& mixer, int d_model, const Step& step, Operations& operations);
+/// What laws and the recall model need to know of it at `context`.
+LayerTraits traits(const LinearAttention& mixer, double context);
+
+/// The fields of the native form.
+template <class Fields, ConstOrNot<LinearAttention> M>
+void describe(Fields& fields, M& mixer) {
+  const LinearAttention defaults;
+  fields.integer(Presence::required, "n_heads", mixer.n_heads, mixer.n_heads, 1, limits::n_heads);
+  fields.integer(Presence::required, "key_dim", mixer.key_dim, mixer.key_dim, 1, limits::head_dim);
+  fields.integer(Presence::required, "value_dim", mixer.value_dim, mixer.value_dim, 1, limits::head_dim);
+  fields.integer(Presence::shown, "conv_width", mixer.conv_width, defaults.conv_width, 0, limits::conv_width);
+  fields.flag(Presence::optional, "output_gate", mixer.output_gate, defaults.output_gate);
+}
+
+}  // namespace archfront
