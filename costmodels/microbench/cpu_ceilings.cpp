@@ -66,6 +66,11 @@ double flops_per_second(const Workbench& bench, std::string_view what, double (*
 /// Passes over a core's share that take some milliseconds, long beside starting the threads.
 int passes_over(double bytes) { return std::max(1, static_cast<int>(400e6 / bytes)); }
 
+/// Floats of `bytes` that each core reads.
+std::size_t read_share(const Workbench& bench, double bytes) {
+  return static_cast<std::size_t>(bytes / sizeof(float) / bench.system.cores) / 128 * 128;
+}
+
 }  // namespace
 
 double measure_f32_flops(const Workbench& bench) {
@@ -75,16 +80,18 @@ double measure_bf16_flops(const Workbench& bench) {
   return multiply_adds_bf16(1) > 0 ? flops_per_second(bench, "bf16 multiply-adds", multiply_adds_bf16) : 0;
 }
 
-double measure_read(Workbench& bench, double bytes) {
-  const auto share = static_cast<std::size_t>(bytes / sizeof(float) / bench.system.cores) / 128 * 128;
-  const double share_bytes = static_cast<double>(share * sizeof(float));
-  const int passes = passes_over(share_bytes);
-  const double seconds = least_seconds(bench, "read bandwidth", [&] {
-    on_all_cores(bench, [&](int core) {
-      const auto data = bench.inputs.cut<float>(static_cast<std::size_t>(core) * share, share);
-      for (int i = 0; i < passes; ++i) read_all(data);
-    });
+void read_operands(Workbench& bench, double bytes, int passes) {
+  const std::size_t share = read_share(bench, bytes);
+  on_all_cores(bench, [&](int core) {
+    const auto data = bench.inputs.cut<float>(static_cast<std::size_t>(core) * share, share);
+    for (int i = 0; i < passes; ++i) read_all(data);
   });
+}
+
+double measure_read(Workbench& bench, double bytes) {
+  const double share_bytes = static_cast<double>(read_share(bench, bytes) * sizeof(float));
+  const int passes = passes_over(share_bytes);
+  const double seconds = least_seconds(bench, "read bandwidth", [&] { read_operands(bench, bytes, passes); });
   return share_bytes * bench.system.cores * passes / seconds;
 }
 

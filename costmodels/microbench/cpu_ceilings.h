@@ -14,6 +14,9 @@ double measure_bf16_flops(const Workbench& bench);
 /// Bytes a second that all cores together read from operands of `bytes`, again and again; the best of the samples.
 double measure_read(Workbench& bench, double bytes);
 
+/// Reads operands of `bytes` `passes` times over on all cores, each its share.
+void read_operands(Workbench& bench, double bytes, int passes);
+
 /// Bytes read plus bytes written a second by a copy between two halves of `bytes`.
 double measure_copy(Workbench& bench, double bytes);
 

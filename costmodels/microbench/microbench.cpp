@@ -6,55 +6,18 @@
 
 #include <algorithm>
 #include <charconv>
-#include <chrono>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "costmodels/kernels/cpu/decode_attention.h"
 #include "costmodels/kernels/cpu/gemm.h"
 #include "costmodels/kernels/cpu/linear_scan.h"
 #include "costmodels/kernels/cpu/prefill_attention.h"
-#include "costmodels/microbench/cpu_ceilings.h"
+#include "costmodels/microbench/kernel_benchmark.h"
 
 namespace archfront::cpu {
 namespace {
-
-/// The ceiling a kernel is held against, measured right before it: clocks and neighbours change within minutes.
-enum class Against { f32_flops, bf16_flops, read_bytes, copied_bytes };
-
-double ceiling(Workbench& bench, Against against, double bytes) {
-  if (against == Against::f32_flops) return measure_f32_flops(bench);
-  if (against == Against::bf16_flops) return measure_bf16_flops(bench);
-  return against == Against::read_bytes ? measure_read(bench, bytes) : measure_copy(bench, bytes);
-}
-
-/// Registers one kernel; `work` is its FLOPs, or its bytes where it is held against moving them. What counts is the
-/// lower quartile of the launches, as in a calibration.
-template <class Make>
-void add(Workbench& bench, const std::string& name, Against against, double work, Make make) {
-  auto* registered = benchmark::RegisterBenchmark(name.c_str(), [&bench, against, work, make](benchmark::State& state) {
-    const double limit = ceiling(bench, against, work);
-    auto launch = make();
-    launch();
-    std::vector<double> seconds;
-    for (auto _ : state) {
-      const auto start = std::chrono::steady_clock::now();
-      launch();
-      seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
-      state.SetIterationTime(seconds.back());
-    }
-    const auto quartile = seconds.begin() + static_cast<std::ptrdiff_t>(seconds.size() / 4);
-    std::nth_element(seconds.begin(), quartile, seconds.end());
-    state.counters["rate"] = work / *quartile;  // FLOP/s or B/s, as the ceiling; one name, as CSV output needs
-    state.counters["ceiling"] = limit;
-    if (limit > 0) state.counters["share"] = work / *quartile / limit;
-  });
-  registered->UseManualTime()->Unit(benchmark::kMicrosecond)->MinTime(0.3);
-}
-
-std::size_t count(std::int64_t value) { return static_cast<std::size_t>(value); }
 
 template <class T>
 void add_prefill(Workbench& bench, int n_heads, int n_kv_heads, int head_dim, std::int64_t length,
@@ -68,27 +31,12 @@ void add_prefill(Workbench& bench, int n_heads, int n_kv_heads, int head_dim, st
   const bool bf16 = sizeof(T) == 2;
   const std::string name = fmt::format("prefill_attention/{}/heads:{}:{}/head_dim:{}/length:{}/window:{}",
                                        bf16 ? "bf16" : "f32", n_heads, n_kv_heads, head_dim, length, window);
-  add(bench, name, bf16 ? Against::bf16_flops : Against::f32_flops, flops(shape), [&bench, shape] {
+  add_benchmark(bench, name, bf16 ? Against::bf16_flops : Against::f32_flops, flops(shape), [&bench, shape] {
     const std::size_t queries = count(shape.query_length * shape.n_heads * shape.head_dim);
     const std::size_t keys = count(shape.context * shape.n_kv_heads * shape.head_dim);
     return [=, q = bench.inputs.cut<T>(0, queries), k = bench.inputs.cut<T>(queries, keys),
             v = bench.inputs.cut<T>(queries + keys, keys),
             o = bench.results.cut<T>(0, queries)] { prefill_attention(shape, q, k, v, o); };
-  });
-}
-
-template <class T>
-void add_decode(Workbench& bench, int n_heads, int n_kv_heads, int head_dim, std::int64_t context) {
-  const Attention shape{
-      .decode = true, .n_heads = n_heads, .n_kv_heads = n_kv_heads, .head_dim = head_dim, .context = context};
-  const std::size_t keys = count(context * n_kv_heads * head_dim);
-  const std::size_t queries = count(n_heads * head_dim);
-  const std::string name = fmt::format("decode_attention/{}/heads:{}:{}/head_dim:{}/context:{}",
-                                       sizeof(T) == 2 ? "bf16" : "f32", n_heads, n_kv_heads, head_dim, context);
-  add(bench, name, Against::read_bytes, static_cast<double>(2 * keys * sizeof(T)), [=, &bench] {
-    return [=, q = bench.results.cut<float>(queries, queries), k = bench.inputs.cut<T>(0, keys),
-            v = bench.inputs.cut<T>(keys, keys),
-            o = bench.results.cut<float>(0, queries)] { decode_attention(shape, q, k, v, o); };
   });
 }
 
@@ -100,7 +48,7 @@ void add_scan(Workbench& bench, ScanKind kind, bool decode, int n_heads, std::in
                                        decode ? "decode" : "prefill", n_heads, length);
   // A decode step reads and writes its state.
   const double work = decode ? 8 * static_cast<double>(state) : flops(shape);
-  add(bench, name, decode ? Against::copied_bytes : Against::f32_flops, work, [=, &bench] {
+  add_benchmark(bench, name, decode ? Against::copied_bytes : Against::f32_flops, work, [=, &bench] {
     return [=, q = bench.inputs.cut<float>(0, rows * 128), k = bench.inputs.cut<float>(rows * 128, rows * 128),
             v = bench.inputs.cut<float>(2 * rows * 128, rows * 128), o = bench.results.cut<float>(0, rows * 128),
             states = bench.results.cut<float>(rows * 128, state), log_alpha = std::vector<float>(rows, -0.05f),
@@ -116,7 +64,7 @@ void add_gemm(Workbench& bench, std::int64_t m, std::int64_t n, std::int64_t k) 
   const Gemm shape{.m = m, .n = n, .k = k, .precision = bf16 ? Precision::bf16 : Precision::f32};
   const std::string name = fmt::format("gemm/{}/m:{}/n:{}/k:{}", bf16 ? "bf16" : "f32", m, n, k);
   const Against against = m == 1 ? Against::read_bytes : bf16 ? Against::bf16_flops : Against::f32_flops;
-  add(bench, name, against, m == 1 ? minimum_bytes(shape) : flops(shape), [=, &bench] {
+  add_benchmark(bench, name, against, m == 1 ? minimum_bytes(shape) : flops(shape), [=, &bench] {
     const auto weights = bench.inputs.cut<T>(0, count(n * k));
     return [product = std::make_shared<PackedGemm>(shape, weights), a = bench.inputs.cut<T>(count(n * k), count(m * k)),
             c = bench.results.cut<T>(0, count(m * n))] { product->run(std::span<const T>(a), c); };
@@ -128,12 +76,7 @@ void add_all(Workbench& bench) {
   add_prefill<Bf16>(bench, 1, 1, 128, 4096, 0);
   add_prefill<float>(bench, 8, 2, 128, 512, 0);
   add_prefill<float>(bench, 1, 1, 128, 16384, 1024);
-  for (const std::int64_t context : {512, 2048, 32768}) {
-    add_decode<float>(bench, 8, 8, 128, context);
-    add_decode<float>(bench, 32, 8, 128, context);
-    add_decode<Bf16>(bench, 8, 8, 128, context);
-    add_decode<Bf16>(bench, 64, 8, 128, context);
-  }
+  add_decode_benchmarks(bench);
   for (const ScanKind kind : {ScanKind::scalar_gate, ScanKind::gated_delta}) {
     add_scan(bench, kind, false, 16, 2048);
     add_scan(bench, kind, true, 16, 1);

@@ -1,0 +1,148 @@
+// Decode attention's walk over a task's keys: score 64, soften, accumulate, whatever type the cache has.
+// Included once a Highway target, hence the toggled guard.
+#if defined(ARCHFRONT_DECODE_STRIPS) == defined(HWY_TARGET_TOGGLE)
+#ifdef ARCHFRONT_DECODE_STRIPS
+#undef ARCHFRONT_DECODE_STRIPS
+#else
+#define ARCHFRONT_DECODE_STRIPS
+#endif
+
+#include <hwy/aligned_allocator.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <span>
+
+#include "costmodels/kernels/cpu/decode_part.h"
+#include "costmodels/kernels/cpu/vector_math-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace archfront::cpu {
+namespace HWY_NAMESPACE {
+
+constexpr float masked_score = -3e38f;
+constexpr float lowest_maximum = -1e30f;
+
+// Keys a block: K and V of 64 rows of f32 and head_dim 128 are 64 KiB, so L2 holds both, the softmax's reductions are
+// shared by four vectors, and a group's scores stay in L1.
+constexpr std::int64_t block_strips = 4;
+constexpr std::int64_t block_keys = block_strips * strip_keys;
+
+using Strips = std::span<const Strip>;
+
+// Scores a row may not see, and those past a strip's last key, become nothing.
+inline void hide(Strips strips, const Sight* sight, std::int64_t rows, float* scores) {
+  const F32 d;
+  const hn::Rebind<std::int32_t, F32> di;
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  const auto nothing = hn::Set(d, masked_score);
+  const auto at = [di](std::int64_t key) {
+    return hn::Set(di, static_cast<std::int32_t>(std::clamp<std::int64_t>(key, -strip_keys, strip_keys)));
+  };
+  for (std::size_t s = 0; s < strips.size(); ++s) {
+    const Strip& strip = strips[s];
+    if (!strip.masked && strip.count == strip_keys) continue;
+    for (std::int64_t r = 0; r < rows; ++r) {
+      float* row = scores + r * block_keys + static_cast<std::int64_t>(s) * strip_keys;
+      const auto before = at(sight[r].begin - strip.key - 1);
+      const auto end = at(std::min(sight[r].end - strip.key, strip.count));
+      const auto sinks = at(sight[r].sinks - strip.key);
+      for (std::int64_t j = 0; j < strip_keys; j += lanes) {
+        const auto key = hn::Iota(di, static_cast<std::int32_t>(j));
+        const auto seen = hn::And(hn::Lt(key, end), hn::Or(hn::Gt(key, before), hn::Lt(key, sinks)));
+        hn::Store(hn::IfThenElse(hn::RebindMask(d, seen), hn::Load(d, row + j), nothing), d, row + j);
+      }
+    }
+  }
+}
+
+// Scores of one row into weights; `sums` holds a vector of partial sums. Returns what the row's output so far must be
+// multiplied by.
+inline float soften(std::int64_t keys, float* scores, float& maximum, float* sums) {
+  const F32 d;
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  V top = hn::Load(d, scores);
+  for (std::int64_t j = lanes; j < keys; j += lanes) top = hn::Max(top, hn::Load(d, scores + j));
+  V total = hn::Load(d, sums);
+  float factor = 1;
+  if (!hn::AllTrue(d, hn::Le(top, hn::Set(d, maximum)))) {
+    const float raised = hn::GetLane(hn::MaxOfLanes(d, top));
+    const V factors = exp2_nonpositive(d, hn::Set(d, maximum - raised));
+    factor = hn::GetLane(factors);
+    total = hn::Mul(total, factors);
+    maximum = raised;
+  }
+  const V most = hn::Set(d, maximum);
+  for (std::int64_t j = 0; j < keys; j += lanes) {
+    const V weight = exp2_nonpositive(d, hn::Sub(hn::Load(d, scores + j), most));
+    hn::Store(weight, d, scores + j);
+    total = hn::Add(total, weight);
+  }
+  hn::Store(total, d, sums);
+  return factor;
+}
+
+// o *= factor.
+inline void rescale(float factor, std::int64_t head_dim, float* o) {
+  const F32 d;
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  for (std::int64_t x = 0; x < head_dim; x += lanes) {
+    hn::StoreU(hn::Mul(hn::Set(d, factor), hn::LoadU(d, o + x)), d, o + x);
+  }
+}
+
+// `Kernel` scores a block's keys into [rows, block_keys] and adds their weighted values to o.
+template <class Cache, class Kernel>
+void run_strips(const DecodePart<Cache>& part, Kernel& kernel) {
+  const F32 d;
+  const std::size_t lanes = hn::Lanes(d);
+  const auto rows = static_cast<std::size_t>(part.rows);
+  const auto scratch = hwy::AllocateAligned<float>(rows * (block_keys + lanes));
+  float* scores = scratch.get();
+  float* sums = scores + rows * block_keys;
+  std::fill_n(sums, rows * lanes, 0.0f);
+  std::fill_n(part.o, part.rows * part.head_dim, 0.0f);
+  std::fill_n(part.maximum, rows, lowest_maximum);
+  for (std::size_t first = 0; first < part.strips.size(); first += block_strips) {
+    const Strips strips = part.strips.subspan(first, std::min<std::size_t>(block_strips, part.strips.size() - first));
+    kernel.score(strips, scores);
+    hide(strips, part.sight, part.rows, scores);
+    const std::int64_t keys = static_cast<std::int64_t>(strips.size()) * strip_keys;
+    for (std::int64_t r = 0; r < part.rows; ++r) {
+      const float factor =
+          soften(keys, scores + r * block_keys, part.maximum[r], sums + static_cast<std::size_t>(r) * lanes);
+      if (factor != 1.0f) rescale(factor, part.head_dim, part.o + r * part.head_dim);
+    }
+    kernel.accumulate(strips, scores, part.o);
+  }
+  kernel.finish(part.o);
+  for (std::size_t r = 0; r < rows; ++r) part.sum[r] = hn::GetLane(hn::SumOfLanes(d, hn::Load(d, sums + r * lanes)));
+}
+
+// best[r % sets, key] = the largest score any such row gives a key.
+template <class Cache, class Kernel>
+void best_of_strips(const DecodePart<Cache>& part, std::int64_t sets, Kernel& kernel, float* best) {
+  const F32 d;
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  const auto scores = hwy::AllocateAligned<float>(static_cast<std::size_t>(part.rows * block_keys));
+  const std::int64_t width = static_cast<std::int64_t>(part.strips.size()) * strip_keys;
+  for (std::int64_t key = 0; key < width; key += block_keys) {
+    const std::int64_t keys = std::min(block_keys, width - key);
+    kernel.score(
+        part.strips.subspan(static_cast<std::size_t>(key / strip_keys), static_cast<std::size_t>(keys / strip_keys)),
+        scores.get());
+    for (std::int64_t r = 0; r < part.rows; ++r) {
+      float* to = best + r % sets * width + key;
+      for (std::int64_t j = 0; j < keys; j += lanes) {
+        const V score = hn::Load(d, scores.get() + r * block_keys + j);
+        hn::StoreU(r < sets ? score : hn::Max(score, hn::LoadU(d, to + j)), d, to + j);
+      }
+    }
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace archfront::cpu
+HWY_AFTER_NAMESPACE();
+
+#endif
