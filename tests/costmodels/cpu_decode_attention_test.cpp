@@ -118,8 +118,8 @@ TEST(CpuDecodeAttention, ShapesThatCannotBeAreNamed) {
   EXPECT_EQ(error(shape), "sparse or backward attention: attention on a CPU: use a dense forward shape");
   shape = good;
   shape.key_value_bias = true;
-  EXPECT_EQ(error(shape), "the bias's k holds 0 elements: decode attention: its shape needs 256");
-  EXPECT_EQ(error(good, 1, {q, q}), "the bias's k holds 256 elements: decode attention: its shape needs 0");
+  EXPECT_EQ(error(shape), "bias k holds 0 elements: attention: its shape needs 256");
+  EXPECT_EQ(error(good, 1, {q, q}), "bias k holds 256 elements: attention: its shape needs 0");
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <span>
 
 #include "costmodels/kernels/cpu/bf16.h"
+#include "costmodels/kernels/cpu/key_value_bias.h"
 #include "costmodels/operations.h"
 
 namespace archfront::cpu {
@@ -25,13 +26,6 @@ struct Int8KeyValueCache {
   std::span<const float> k_scales;  ///< [batch, n_kv_heads, capacity]
   std::span<const float> v_scales;
   std::int64_t capacity = 0;  ///< a multiple of int8_block_keys
-};
-
-/// One learned key and value a query head that every query sees, [n_heads, head_dim]; both empty: none.
-/// Source: Sun et al., "Massive Activations in Large Language Models", arXiv:2402.17762, eq. 3.
-struct KeyValueBias {
-  std::span<const float> k;
-  std::span<const float> v;
 };
 
 /// Most new tokens a sequence that decode attention takes at once; prefill attention is for more.

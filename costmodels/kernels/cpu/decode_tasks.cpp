@@ -228,9 +228,7 @@ void check_decode(const Attention& shape, const DecodeSizes& given, const KeyVal
   const std::int64_t cached = shape.batch * shape.n_kv_heads * given.capacity * shape.head_dim;
   check_size("k", given.k, cached);
   check_size("v", given.v, cached);
-  const std::int64_t learned = shape.key_value_bias ? std::int64_t{shape.n_heads} * shape.head_dim : 0;
-  check_size("the bias's k", bias.k.size(), learned);
-  check_size("the bias's v", bias.v.size(), learned);
+  check_bias(shape, bias);
 }
 
 void check_scales(const Attention& shape, const Int8KeyValueCache& cache) {
