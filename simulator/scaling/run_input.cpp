@@ -7,6 +7,7 @@
 
 #include "costmodels/errors.h"
 #include "simulator/scaling/expression.h"
+#include "simulator/scaling/unit_checks.h"
 
 namespace archfront {
 
@@ -51,6 +52,7 @@ RunTable read_runs(const RunInput& input) {
   if (!input.best_of.empty()) runs = best_rows(runs, input.best_of);
   check_run_ids(runs);
   check_units(runs);
+  for (std::string& suspicion : suspected_units(runs)) runs.notes.push_back(std::move(suspicion));
   return runs;
 }
 

@@ -149,55 +149,6 @@ void check_run_ids(const RunTable& table) {
   }
 }
 
-namespace {
-
-/// Sizes of models and of data sets of one study span some decades without a hole; units a thousand apart leave one.
-constexpr double hole_in_decades = 2.5;
-/// Below this a count of parameters, tokens or FLOPs is a count of thousands or more.
-constexpr double least_plausible = 1e5;
-
-struct Unit {
-  double factor;
-  const char* name;
-};
-constexpr Unit units[] = {{1e3, "thousands"}, {1e6, "millions"}, {1e9, "billions"}, {1e12, "trillions"}};
-
-/// The unit that brings a value nearest to the middle of the others.
-const Unit& likely_unit(double value, double middle) {
-  return *std::min_element(std::begin(units), std::end(units), [&](const Unit& a, const Unit& b) {
-    return std::abs(std::log(value * a.factor / middle)) < std::abs(std::log(value * b.factor / middle));
-  });
-}
-
-void check_units_of(const RunTable& table, std::string_view name) {
-  const std::optional<std::size_t> column = find_column(table, name);
-  if (!column) return;
-  std::vector<std::pair<double, std::size_t>> sorted;
-  for (std::size_t row = 0; row < table.size(); ++row)
-    if (const auto value = number_in(table.cell(row, *column)); value && *value > 0 && std::isfinite(*value))
-      sorted.emplace_back(*value, row);
-  std::sort(sorted.begin(), sorted.end());
-  for (std::size_t i = 1; i < sorted.size(); ++i) {
-    if (sorted[i - 1].first >= least_plausible) return;
-    if (sorted[i].first < least_plausible || std::log10(sorted[i].first / sorted[i - 1].first) < hole_in_decades)
-      continue;
-    const auto& [value, row] = *std::min_element(sorted.begin(), sorted.begin() + static_cast<std::ptrdiff_t>(i),
-                                                 [](const auto& a, const auto& b) { return a.second < b.second; });
-    const double middle = sorted[(i + sorted.size()) / 2].first;
-    const Unit& unit = likely_unit(value, middle);
-    throw InputError(fmt::format(
-        "{} is {:.6g} where most runs have {:.2g} and more: {}, column '{}': it looks like "
-        "{}; write {:.6g}",
-        name, value, sorted[i].first, place(table, row), table.columns[*column], unit.name, value * unit.factor));
-  }
-}
-
-}  // namespace
-
-void check_units(const RunTable& table) {
-  for (const char* name : {"n_params", "tokens", "flops"}) check_units_of(table, name);
-}
-
 RunTable take_rows(const RunTable& table, std::span<const std::size_t> rows) {
   RunTable kept{.where = table.where,
                 .columns = table.columns,

@@ -70,10 +70,6 @@ std::string run_name(const RunTable& table, std::size_t row);
 /// Throws InputError naming both lines if two rows share a run_id (of learning curves: a run_id and a step).
 void check_run_ids(const RunTable& table);
 
-/// Throws InputError naming the first row whose n_params, tokens or flops are a thousand times off the others': a file
-/// that has tokens in billions in some rows.
-void check_units(const RunTable& table);
-
 /// The rows whose flag is set, in order.
 RunTable select_rows(const RunTable& table, std::span<const char> keep);
 

@@ -82,22 +82,6 @@ TEST(Runs, AColumnIsComputedFromOthers) {
             "no column 'pp': --columns 'log(pp)': did you mean 'ppl'?");
 }
 
-TEST(Runs, ARowInOtherUnitsIsNamed) {
-  const std::string rows = "n_params,tokens,flops\n7e7,1.4e9,6e17\n4e8,8e9,2e19\n1e9,20,1e20\n";
-  EXPECT_EQ(error_of([&] { check_units(table(rows)); }),
-            "tokens is 20 where most runs have 1.4e+09 and more: runs.csv:4, column 'tokens': it looks like billions; "
-            "write 2e+10");
-  EXPECT_EQ(error_of([] { check_units(table("n_params\n70\n7e7\n4e8\n410\n")); }),
-            "n_params is 70 where most runs have 7e+07 and more: runs.csv:2, column 'n_params': it looks like "
-            "millions; write 7e+07");
-}
-
-TEST(Runs, SizesThatSpanManyDecadesAreOfOneUnit) {
-  EXPECT_EQ(error_of([] { check_units(table("n_params,tokens\n1e3,1e5\n1e5,1e7\n1e7,1e9\n1e9,1e11\n1e12,1e13\n")); }),
-            "no error");
-  EXPECT_EQ(error_of([] { check_units(table("n_params\n70\n410\n7000\n")); }), "no error");
-}
-
 TEST(Runs, BadCellsAreNamedByLineAndColumn) {
   const auto loss = [](const std::string& cell) {
     return error_of([&] { positive_column(table("run_id,loss\na,2.5\nb," + cell + "\n"), "loss"); });
