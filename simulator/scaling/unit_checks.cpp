@@ -187,8 +187,8 @@ void suspect_embeddings(const RunTable& table, std::vector<std::string>& found) 
   const std::optional<EmbeddingShare> share = embedding_share(rows);
   if (!share || share->vocabulary < smallest_vocabulary || share->vocabulary < 8 * share->error) return;
   found.push_back(
-      fmt::format("n_params grows by about {:.3g} a unit of d_model beside what the layers hold: are "
-                  "embeddings counted? The laws here are of non-embedding parameters",
+      fmt::format("n_params grows by about {:.3g} a unit of d_model beside what the layers hold: are embeddings or an "
+                  "output head counted? The laws here are of non-embedding parameters",
                   share->vocabulary));
 }
 
