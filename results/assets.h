@@ -14,6 +14,7 @@ std::string_view page_css();
 std::string_view format_js();
 std::string_view chart_js();
 std::string_view fit_chart_js();
+std::string_view fit_plots_js();
 std::string_view table_js();
 std::string_view sections_js();
 std::string_view page_js();

@@ -66,8 +66,9 @@ std::string filled(std::string_view page, const std::map<std::string_view, std::
 
 void write_page(const std::filesystem::path& path, const nlohmann::ordered_json& data) {
   std::string program;
-  for (const std::string_view part : {assets::format_js(), assets::chart_js(), assets::fit_chart_js(),
-                                      assets::table_js(), assets::sections_js(), assets::page_js()})
+  for (const std::string_view part :
+       {assets::format_js(), assets::chart_js(), assets::fit_chart_js(), assets::fit_plots_js(), assets::table_js(),
+        assets::sections_js(), assets::page_js()})
     program += part;
   replace_file(path, filled(assets::page_html(), {{"title", escaped_text(data.at("name").get<std::string>())},
                                                   {"style", std::string(assets::page_css())},

@@ -29,7 +29,9 @@ std::string drawing_script(const nlohmann::ordered_json& data, const ChartAxes& 
   };
   std::string script = as_global(assets::vega());
   script += as_global(assets::vega_lite());
-  for (const std::string_view part : {assets::format_js(), assets::chart_js(), assets::fit_chart_js()}) script += part;
+  for (const std::string_view part :
+       {assets::format_js(), assets::chart_js(), assets::fit_chart_js(), assets::fit_plots_js()})
+    script += part;
   script += fmt::format("globalThis.archfront_data = {};\n", dump(data));
   script += fmt::format("globalThis.archfront_axes = {};\n", dump({{"x", axes.x}, {"y", axes.y}}));
   script += assets::render_js();

@@ -29,8 +29,10 @@ void write_html(const std::filesystem::path& path, const SweepConfig& config, co
                 const ReportSource& source = {});
 /// The frontiers on one plot, coloured by sweep, who dominates whom and why, and the joint frontier as a table.
 void write_html(const std::filesystem::path& path, const Comparison& comparison);
-/// A fit: parameters with errors and intervals, and, where its JSON has `fitted` [{n_params, tokens, loss, predicted,
-/// held_out}], the runs against the law and their residuals. Throws InputError if its JSON does not parse.
+/// A fit: parameters with errors and intervals, what is odd about it, and a chart for whatever its JSON has of `fitted`
+/// [{run, n_params, tokens, flops, loss, predicted, low, high, held_out}] (runs and residuals, extrapolation), `isoflop`
+/// [{flops, n_params[], loss[], best}], `start_objectives`, `draws` {names, values} and `profile`. Throws InputError if
+/// its JSON does not parse.
 void write_html(const std::filesystem::path& path, const StoredFit& fit);
 
 /// The same chart as a static picture: ".svg" or ".png" by the path's extension; anything else is an InputError. Runs

@@ -15,7 +15,7 @@ const archfront_fit_chart = (() => {
         residual: 100 * (run.loss / run.predicted - 1),
         part: run.held_out ? "held out" : "fitted",
         name: `run ${index + 1}`,
-        tip: { title: `run ${index + 1}`, parameters: short(run.n_params), tokens: short(run.tokens),
+        tip: { title: run.run ?? `run ${index + 1}`, parameters: short(run.n_params), tokens: short(run.tokens),
                loss: run.loss.toPrecision(5), law: run.predicted.toPrecision(5),
                "loss / law": `${(100 * (run.loss / run.predicted - 1)).toFixed(2)}%` },
       }));

@@ -186,22 +186,36 @@
     ];
   }
 
-  function fit_report() {
+  /** A card whose chart is drawn anew when its width or the theme changes. */
+  function chart_card(heading, height, spec_of) {
     const host = element("div", { class: "chart" });
-    const draw = () => vegaEmbed(host, archfront_fit_chart.fit_spec(data, { width: Math.max(240, host.clientWidth - 90), height: 620, theme: theme() }),
+    const draw = () => vegaEmbed(host, spec_of({ width: Math.max(240, host.clientWidth - 90), height, theme: theme() }),
       { mode: "vega-lite", tooltip: { theme: theme() }, actions: { export: true, source: false, compiled: false, editor: false } });
-    if (data.fitted.length) new ResizeObserver(draw).observe(host);
+    let width_before = 0;
+    new ResizeObserver(() => {
+      if (Math.abs(host.clientWidth - width_before) < 2) return;
+      width_before = host.clientWidth;
+      draw();
+    }).observe(host);
     dark.addEventListener("change", draw);
+    return sections.card(heading, host);
+  }
+
+  function fit_report() {
     const rows = Object.entries(data.parameters).map(([name, value]) => [name, number(value, 6), number(data.standard_errors?.[name], 3),
       data.intervals?.[name] ? `${number(data.intervals[name][0])} to ${number(data.intervals[name][1])}` : "–"]);
-    const others = ["compute_optimal", "holdout"].filter((key) => data[key]).map((key) =>
+    const others = ["compute_optimal", "holdout", "extrapolation"].filter((key) => data[key]).map((key) =>
       sections.card(key.replaceAll("_", " "), sections.facts(Object.entries(data[key]).map(([name, value]) => [name, number(value)]))));
     return [
       element("h1", {}, data.name), element("p", { class: "lead" }, `Fitted to ${data.source}${data.made ? `, ${data.made} UTC` : ""}.`),
       sections.tiles([["runs", number(data.runs)], ["objective", number(data.objective)], ["starts", number(data.starts)],
                       ["converged", data.converged === undefined ? "–" : String(data.converged)], ["time", duration(data.seconds)]]),
       sections.card("Parameters", sections.plain_table(["parameter", "#value", "#standard error", "#interval"], rows)),
-      data.fitted.length ? sections.card("Runs and residuals", host) : null, ...others,
+      sections.findings_of_fit(data),
+      data.fitted.length ? chart_card("Runs and residuals", 620, (view) => archfront_fit_chart.fit_spec(data, view)) : null,
+      ...archfront_fit_plots.plots_of(data, { width: 800, height: 380, theme: theme() })
+        .map(([heading, spec_of]) => chart_card(heading, 380, spec_of)),
+      sections.allocations(data), sections.laws(data), ...others,
     ];
   }
 

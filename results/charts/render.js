@@ -7,7 +7,7 @@
   const defaults = data.kind === "fit" ? {} : archfront_chart.default_axes(data);
   const view = { x: axes.x || defaults.x, y: axes.y || defaults.y, log_x: false, log_y: false, width: 960, height: 600,
                  visible: null, theme: "light", interactive: false };
-  const spec = data.kind === "fit" ? archfront_fit_chart.fit_spec(data, { ...view, width: 800 })
+  const spec = data.kind === "fit" ? archfront_fit_plots.picture_spec(data, { ...view, width: 800 })
                                    : archfront_chart.frontier_spec(data, view);
   const compiled = globalThis.vegaLite.compile({ ...spec, background: "white", padding: 16 }).spec;
   const drawing = new globalThis.vega.View(globalThis.vega.parse(compiled), { renderer: "none" });

@@ -2,7 +2,7 @@
 
 // The parts of a report below and beside its chart.
 const archfront_sections = (() => {
-  const { scale_for, title, number, digits_of, ratio } = archfront_format;
+  const { scale_for, title, number, digits_of, ratio, percent } = archfront_format;
   const { element } = archfront_table;
 
   const card = (heading, ...children) => element("section", { class: "card" }, element("h2", {}, heading), ...children);
@@ -167,5 +167,31 @@ const archfront_sections = (() => {
                 ...sentences.flat());
   }
 
-  return { card, tiles, facts, plain_table, best_at_reference_loss, findings, details, rejected, inputs, machine, dominance };
+  /** What is odd about a fit, if anything is. */
+  function findings_of_fit(data) {
+    const sentences = [...(data.findings ?? []).map(({ kind, text }) => [kind.replaceAll("_", " "), text]),
+                       ...(data.notes ?? []).map((text) => ["runs", text]), ...(data.warnings ?? []).map((text) => ["fit", text])];
+    return sentences.length ? card("To be looked at", plain_table(["what", "finding"], sentences)) : null;
+  }
+
+  const interval = (low, high) => (Number.isFinite(low) && Number.isFinite(high) ? `${number(low, 3)} to ${number(high, 3)}` : "–");
+
+  function allocations(data) {
+    if (!data.allocations?.length) return null;
+    const rows = data.allocations.map((a) => [number(a.flops, 2), number(a.n_params, 3), interval(...(a.n_params_interval ?? [])),
+      number(a.tokens, 3), interval(...(a.tokens_interval ?? [])), number(a.loss)]);
+    return card("Compute-optimal sizes, with 80% intervals",
+                plain_table(["#FLOPs", "#parameters", "#interval", "#tokens", "#interval", "#loss"], rows));
+  }
+
+  /** All laws side by side, those that could not be fitted with the reason. */
+  function laws(data) {
+    if (!data.laws?.length) return null;
+    const rows = data.laws.map((law) => [law.law, law.parameters, law.objective, law.aicc, law.bic, percent(law.left_out_rmse),
+      percent(law.extrapolation_rmse), law.refused ?? ""]);
+    return card("Laws side by side", plain_table(["law", "#parameters", "#objective", "#AICc", "#BIC", "#left-out error",
+      "#extrapolation error", "not fitted because"], rows));
+  }
+
+  return { card, tiles, findings_of_fit, allocations, laws, facts, plain_table, best_at_reference_loss, findings, details, rejected, inputs, machine, dominance };
 })();

@@ -1,5 +1,6 @@
 #include "results/report.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
@@ -169,6 +170,55 @@ TEST(Report, AFitIsDrawnWithItsRuns) {
   if (!can_run({"node", "--version"})) GTEST_SKIP() << "node is not installed";
   write_picture(folder / "f.svg", StoredFit{1, "chinchilla", "runs.csv", "", json});
   EXPECT_EQ(count_of(read_text(folder / "f.svg"), "aria-label=\"run 1\""), 2U) << "against the law, and its residual";
+}
+
+/// A fit with something for every plot.
+StoredFit full_fit() {
+  nlohmann::json json = {{"law", "chinchilla"}, {"parameters", {{"A", 400.0}, {"E", 1.8}}}, {"runs", 3}};
+  for (int i = 0; i < 4; ++i)
+    json["fitted"].push_back({{"run", fmt::format("model {}", i)},
+                              {"n_params", 1e8 * (i + 1)},
+                              {"tokens", 2e9},
+                              {"flops", 1.2e18 * (i + 1)},
+                              {"loss", 3.1 - 0.1 * i},
+                              {"predicted", 3.0 - 0.1 * i},
+                              {"low", 2.9 - 0.1 * i},
+                              {"high", 3.2 - 0.1 * i},
+                              {"held_out", i == 3}});
+  json["isoflop"] = {{{"flops", 1.2e18},
+                      {"n_params", {5e7, 1e8, 2e8}},
+                      {"loss", {3.2, 3.0, 3.1}},
+                      {"best", {{"n_params", 1e8}, {"loss", 3.0}}}}};
+  json["start_objectives"] = {1.0, 1.0, 1.00005, 2.5};
+  json["draws"] = {{"names", {"A", "E"}}, {"values", {{390, 1.7}, {410, 1.9}, {400, 1.8}}}};
+  json["profile"] = {{"parameter", "E"},
+                     {"low", 1.6},
+                     {"high", 2.0},
+                     {"points", {{{"value", 1.6}, {"objective", 1.2}}, {{"value", 1.8}, {"objective", 1.0}}}}};
+  json["findings"] = {{{"kind", "outlier"}, {"text", "a run lies far from the law: model 1"}}};
+  json["allocations"] = {{{"flops", 1e21}, {"n_params", 1e9}, {"tokens", 2e11}, {"loss", 2.4}}};
+  return {7, "chinchilla", "runs.csv", "", json.dump()};
+}
+
+TEST(Report, AFitsPictureHasEveryPlotItHasSomethingFor) {
+  if (!can_run({"node", "--version"})) GTEST_SKIP() << "node is not installed";
+  const TemporaryFolder folder;
+  write_picture(folder / "f.svg", full_fit());
+  const std::string svg = read_text(folder / "f.svg");
+  for (const char* text : {"loss at equal compute (line: law; dots: runs; diamond: least loss)", "1.2e18",
+                           "loss / prediction − 1 (%), bars: 80% band", "objective reached, above the best",
+                           "at the optimum", "E (dashed: 95% interval)", "training compute (FLOPs)"})
+    EXPECT_GE(count_of(svg, text), 1U) << text;
+  EXPECT_EQ(svg.find("undefined"), std::string::npos);
+  EXPECT_EQ(svg.find("NaN"), std::string::npos);
+}
+
+TEST(Report, AFitWithoutMoreThanParametersStillHasAPage) {
+  const TemporaryFolder folder;
+  write_html(folder / "f.html", StoredFit{1, "mine", "runs.csv", "", R"({"parameters": {"E": 1.8}})"});
+  const nlohmann::json data = nlohmann::json::parse(parsed(read_text(folder / "f.html")).scripts[0]);
+  EXPECT_EQ(data.at("fitted").size(), 0U);
+  EXPECT_EQ(data.at("name"), "mine");
 }
 
 TEST(Report, AMissingProgramIsNamedWithItsPackage) {
