@@ -1,7 +1,11 @@
 #include <gtest/gtest.h>
+#include <oneapi/tbb/task_arena.h>
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 #include <random>
+#include <string>
 #include <vector>
 
 #include "costmodels/kernels/cpu/linear_scan.h"
@@ -9,6 +13,15 @@
 
 namespace archfront::cpu {
 namespace {
+
+constexpr ScanKind kinds[] = {ScanKind::linear, ScanKind::scalar_gate, ScanKind::vector_gate,
+                              ScanKind::delta,  ScanKind::gated_delta, ScanKind::vector_gated_delta};
+
+bool has_gate(ScanKind kind) { return kind != ScanKind::linear && kind != ScanKind::delta; }
+bool has_vector_gate(ScanKind kind) { return kind == ScanKind::vector_gate || kind == ScanKind::vector_gated_delta; }
+bool has_strength(ScanKind kind) {
+  return kind == ScanKind::delta || kind == ScanKind::gated_delta || kind == ScanKind::vector_gated_delta;
+}
 
 template <class T>
 struct Operands {
@@ -24,9 +37,9 @@ struct Operands {
     state = normal<float>(engine, s.batch * s.n_heads * s.key_dim * s.value_dim);
     std::exponential_distribution<double> drop(1 / decay);
     std::uniform_real_distribution<double> strength(0, 1);
-    log_alpha.resize(static_cast<std::size_t>(rows));
+    if (has_gate(s.kind)) log_alpha.resize(static_cast<std::size_t>(rows * (has_vector_gate(s.kind) ? s.key_dim : 1)));
     for (float& value : log_alpha) value = static_cast<float>(-drop(engine));
-    if (s.kind == ScanKind::gated_delta) beta.resize(static_cast<std::size_t>(rows));
+    if (has_strength(s.kind)) beta.resize(static_cast<std::size_t>(rows));
     for (float& value : beta) value = static_cast<float>(strength(engine));
   }
 };
@@ -45,16 +58,19 @@ Reference reference(const Scan& s, const Operands<T>& in) {
     double* state = &out.state[at(index * s.key_dim * s.value_dim)];
     for (std::int64_t t = 0; t < s.length; ++t) {
       const std::int64_t row = (index / s.n_heads * s.length + t) * s.n_heads + index % s.n_heads;
-      const double alpha = std::exp(static_cast<double>(in.log_alpha[at(row)]));
+      for (int x = 0; x < s.key_dim && has_gate(s.kind); ++x) {
+        const float gate = in.log_alpha[at(has_vector_gate(s.kind) ? row * s.key_dim + x : row)];
+        for (int y = 0; y < s.value_dim; ++y) state[x * s.value_dim + y] *= std::exp(static_cast<double>(gate));
+      }
       for (int y = 0; y < s.value_dim; ++y) {
         double held = 0;
         for (int x = 0; x < s.key_dim; ++x) held += state[x * s.value_dim + y] * real(in.k[at(row * s.key_dim + x)]);
         double u = real(in.v[at(row * s.value_dim + y)]);
-        if (!in.beta.empty()) u = static_cast<double>(in.beta[at(row)]) * (u - alpha * held);
+        if (has_strength(s.kind)) u = static_cast<double>(in.beta[at(row)]) * (u - held);
         double& o = out.o[at(row * s.value_dim + y)];
         for (int x = 0; x < s.key_dim; ++x) {
           double& element = state[x * s.value_dim + y];
-          element = alpha * element + real(in.k[at(row * s.key_dim + x)]) * u;
+          element += real(in.k[at(row * s.key_dim + x)]) * u;
           o += element * real(in.q[at(row * s.key_dim + x)]);
         }
       }
@@ -66,12 +82,14 @@ Reference reference(const Scan& s, const Operands<T>& in) {
 template <class T>
 void expect_matches(const Scan& shape, const Operands<T>& in, double state_tolerance = 2e-6) {
   const Reference wanted = reference(shape, in);
+  const std::string label = std::string(to_string(shape.kind)) + ", " + std::to_string(shape.key_dim) + " x " +
+                            std::to_string(shape.value_dim) + ", length " + std::to_string(shape.length);
   on_every_target([&] {
     std::vector<float> state = in.state;
     std::vector<T> o = poisoned<T>(static_cast<std::int64_t>(in.v.size()));
     linear_scan(shape, ScanOperands<T>{in.q, in.k, in.v, in.log_alpha, in.beta, state, o});
-    EXPECT_LT(relative_error<T>(o, wanted.o), tolerance<T>()) << shape.key_dim << " x " << shape.value_dim;
-    EXPECT_LT(relative_error<float>(state, wanted.state), state_tolerance) << shape.key_dim << " x " << shape.value_dim;
+    EXPECT_LT(relative_error<T>(o, wanted.o), tolerance<T>()) << label;
+    EXPECT_LT(relative_error<float>(state, wanted.state), state_tolerance) << label;
   });
 }
 
@@ -84,31 +102,94 @@ const Scan shapes[] = {
 };
 
 template <class T>
-void expect_all_match(ScanKind kind) {
+void expect_all_match() {
   std::mt19937 engine(std::random_device{}());
   for (Scan shape : shapes) {
-    shape.kind = kind;
-    expect_matches(shape, Operands<T>(shape, engine));
-    shape.length = 1;
-    shape.decode = true;
-    expect_matches(shape, Operands<T>(shape, engine));
+    for (const ScanKind kind : kinds) {
+      shape.kind = kind;
+      expect_matches(shape, Operands<T>(shape, engine));
+    }
   }
 }
 
-TEST(CpuLinearScan, ScalarGateMatchesTheRecurrenceInF32) { expect_all_match<float>(ScanKind::scalar_gate); }
-TEST(CpuLinearScan, ScalarGateMatchesTheRecurrenceInBf16) { expect_all_match<Bf16>(ScanKind::scalar_gate); }
-TEST(CpuLinearScan, GatedDeltaMatchesTheRecurrenceInF32) { expect_all_match<float>(ScanKind::gated_delta); }
-TEST(CpuLinearScan, GatedDeltaMatchesTheRecurrenceInBf16) { expect_all_match<Bf16>(ScanKind::gated_delta); }
-
-TEST(CpuLinearScan, GatesThatForgetEverythingInAChunkStayFinite) {
+template <class T>
+void expect_all_steps_match() {
   std::mt19937 engine(std::random_device{}());
-  const Scan shape{.kind = ScanKind::gated_delta, .n_heads = 1, .key_dim = 64, .value_dim = 64, .length = 150};
-  expect_matches(shape, Operands<float>(shape, engine, 20.0));
+  for (Scan shape : shapes) {
+    for (const ScanKind kind : kinds) {
+      shape.kind = kind;
+      shape.length = 1;
+      shape.decode = true;
+      expect_matches(shape, Operands<T>(shape, engine));
+    }
+  }
+}
+
+TEST(CpuLinearScan, ChunksMatchTheRecurrenceInF32) { expect_all_match<float>(); }
+TEST(CpuLinearScan, ChunksMatchTheRecurrenceInBf16) { expect_all_match<Bf16>(); }
+TEST(CpuLinearScan, StepsMatchTheRecurrenceInF32) { expect_all_steps_match<float>(); }
+TEST(CpuLinearScan, StepsMatchTheRecurrenceInBf16) { expect_all_steps_match<Bf16>(); }
+
+/// Decays of e^-1280 a chunk: the ratio of a chunk's first gates to its last is no f32.
+TEST(CpuLinearScan, GatesThatForgetEverythingInAChunkStayExact) {
+  std::mt19937 engine(std::random_device{}());
+  Scan shape{.n_heads = 1, .key_dim = 64, .value_dim = 64, .length = 150};
+  for (const ScanKind kind : kinds) {
+    if (!has_gate(kind)) continue;
+    shape.kind = kind;
+    expect_matches(shape, Operands<float>(shape, engine, 20.0));
+  }
+}
+
+/// Channels that forget at once beside others that keep for thousands of tokens, as trained vector gates do.
+TEST(CpuLinearScan, VectorGatesOfAllStrengthsStayExact) {
+  std::mt19937 engine(std::random_device{}());
+  Scan shape{.n_heads = 2, .key_dim = 64, .value_dim = 32, .length = 300};
+  for (const ScanKind kind : {ScanKind::vector_gate, ScanKind::vector_gated_delta}) {
+    shape.kind = kind;
+    Operands<float> in(shape, engine, 1.0);
+    for (std::size_t i = 0; i < in.log_alpha.size(); ++i) {
+      in.log_alpha[i] *= static_cast<float>(std::pow(10.0, static_cast<double>(i % 64) / 8 - 6));  // 1e-6 to 75
+    }
+    in.log_alpha[64 * 40 + 63] = -std::numeric_limits<float>::infinity();
+    expect_matches(shape, in);
+  }
+}
+
+/// Gates a hair below one, all alike: rounding each to the same side would drift over thousands of tokens.
+TEST(CpuLinearScan, SlowGatesDoNotDriftOverLongSequences) {
+  std::mt19937 engine(std::random_device{}());
+  Scan shape{.n_heads = 1, .key_dim = 32, .value_dim = 32, .length = 8000};
+  for (const ScanKind kind : kinds) {
+    shape.kind = kind;
+    Operands<float> in(shape, engine);
+    std::fill(in.log_alpha.begin(), in.log_alpha.end(), -1.2345e-4f);
+    expect_matches(shape, in, 1e-5);
+  }
+}
+
+/// One head on several threads is cut by columns of its state.
+TEST(CpuLinearScan, ColumnsOfOneHeadRunOnSeveralThreads) {
+  std::mt19937 engine(std::random_device{}());
+  Scan shape{.n_heads = 1, .key_dim = 64, .value_dim = 128, .length = 77};
+  oneapi::tbb::task_arena arena(2);
+  for (const ScanKind kind : kinds) {
+    shape.kind = kind;
+    const Operands<float> chunks(shape, engine);
+    Scan step = shape;
+    step.decode = true;
+    step.length = 1;
+    const Operands<float> token(step, engine);
+    arena.execute([&] {
+      expect_matches(shape, chunks);
+      expect_matches(step, token);
+    });
+  }
 }
 
 TEST(CpuLinearScan, StepsAndChunksReachTheSameState) {
   std::mt19937 engine(std::random_device{}());
-  Scan shape{.kind = ScanKind::gated_delta, .n_heads = 1, .key_dim = 64, .value_dim = 64, .length = 100};
+  Scan shape{.kind = ScanKind::vector_gated_delta, .n_heads = 1, .key_dim = 64, .value_dim = 64, .length = 100};
   const Operands<float> in(shape, engine);
   std::vector<float> chunked = in.state, stepped = in.state, o = poisoned<float>(100 * 64);
   linear_scan(shape, ScanOperands<float>{in.q, in.k, in.v, in.log_alpha, in.beta, chunked, o});
@@ -116,7 +197,7 @@ TEST(CpuLinearScan, StepsAndChunksReachTheSameState) {
   shape.decode = true;
   for (std::size_t t = 0; t < 100; ++t) {
     const auto row = [t](const std::vector<float>& all) { return std::span(all).subspan(t * 64, 64); };
-    linear_scan(shape, ScanOperands<float>{row(in.q), row(in.k), row(in.v), std::span(in.log_alpha).subspan(t, 1),
+    linear_scan(shape, ScanOperands<float>{row(in.q), row(in.k), row(in.v), row(in.log_alpha),
                                            std::span(in.beta).subspan(t, 1), stepped, std::span(o).first(64)});
   }
   EXPECT_LT(relative_error<float>(chunked, std::vector<double>(stepped.begin(), stepped.end())), 2e-6);
@@ -135,7 +216,13 @@ TEST(CpuLinearScan, ShapesThatCannotBeAreNamed) {
   EXPECT_EQ(error(good), "no error");
   Scan shape = good;
   shape.kind = ScanKind::vector_gate;
-  EXPECT_EQ(error(shape), "kind vector_gate: scan on a CPU: use scalar_gate or gated_delta");
+  EXPECT_EQ(error(shape), "log_alpha holds 2 elements: scan: its shape needs 64");
+  shape = good;
+  shape.kind = ScanKind::linear;
+  EXPECT_EQ(error(shape), "log_alpha holds 2 elements: scan: its shape needs 0");
+  shape = good;
+  shape.backward = true;
+  EXPECT_EQ(error(shape), "backward: scan on a CPU: use a forward shape");
   shape = good;
   shape.key_dim = 48;
   EXPECT_EQ(error(shape), "key_dim = 48: scan: use a multiple of 32 up to 256");

@@ -21,10 +21,15 @@ void check_size(std::string_view name, std::size_t given, std::int64_t wanted) {
 
 }  // namespace
 
+bool gated(ScanKind kind) { return kind != ScanKind::linear && kind != ScanKind::delta; }
+
+bool vector_gated(ScanKind kind) { return kind == ScanKind::vector_gate || kind == ScanKind::vector_gated_delta; }
+
+bool has_delta(ScanKind kind) {
+  return kind == ScanKind::delta || kind == ScanKind::gated_delta || kind == ScanKind::vector_gated_delta;
+}
+
 void check_scan(const Scan& shape, const ScanSizes& given) {
-  if (shape.kind != ScanKind::scalar_gate && shape.kind != ScanKind::gated_delta) {
-    throw InputError(fmt::format("kind {}: scan on a CPU: use scalar_gate or gated_delta", to_string(shape.kind)));
-  }
   if (shape.backward) throw InputError("backward: scan on a CPU: use a forward shape");
   constexpr std::string_view dimension = "use a multiple of 32 up to 256";
   require(shape.key_dim > 0 && shape.key_dim <= 256 && shape.key_dim % 32 == 0, "key_dim", shape.key_dim, dimension);
@@ -40,8 +45,9 @@ void check_scan(const Scan& shape, const ScanSizes& given) {
   check_size("k", given.k, rows * shape.key_dim);
   check_size("v", given.v, rows * shape.value_dim);
   check_size("o", given.o, rows * shape.value_dim);
-  check_size("log_alpha", given.log_alpha, rows);
-  check_size("beta", given.beta, shape.kind == ScanKind::gated_delta ? rows : 0);
+  check_size("log_alpha", given.log_alpha,
+             !gated(shape.kind) ? 0 : rows * (vector_gated(shape.kind) ? shape.key_dim : 1));
+  check_size("beta", given.beta, has_delta(shape.kind) ? rows : 0);
   check_size("state", given.state, heads * shape.key_dim * shape.value_dim);
 }
 

@@ -6,13 +6,18 @@
 
 namespace archfront::cpu {
 
+/// Whether a kind's state forgets, whether by one factor a row of the state, and whether it corrects what a key holds.
+bool gated(ScanKind kind);
+bool vector_gated(ScanKind kind);
+bool has_delta(ScanKind kind);
+
 /// Elements in each operand of one scan.
 struct ScanSizes {
   std::size_t q, k, v, o, log_alpha, beta, state;
 };
 
-/// Throws InputError where the kind is not scalar_gate or gated_delta, a dimension is not a multiple of 32 up to 256, a
-/// decode step has more than one token, or an operand has another size.
+/// Throws InputError where a dimension is not a multiple of 32 up to 256, a decode step has more than one token, the
+/// shape is a backward one, or an operand has another size.
 void check_scan(const Scan& shape, const ScanSizes& given);
 
 }  // namespace archfront::cpu
