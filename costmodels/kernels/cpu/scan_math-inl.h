@@ -1,4 +1,4 @@
-// What the scans add to the tiles: gates, and products of any width.
+// What recurrences add to the tiles: gates, and products of any width.
 // Included once a Highway target, hence the toggled guard.
 #if defined(ARCHFRONT_SCAN_MATH) == defined(HWY_TARGET_TOGGLE)
 #ifdef ARCHFRONT_SCAN_MATH
@@ -32,6 +32,16 @@ HWY_INLINE V exp_nonpositive(F32 d, V x) {
   const auto exponent = hn::ShiftLeft<23>(hn::Add(hn::ConvertTo(di, whole), hn::Set(di, 127)));
   return hn::IfThenElseZero(hn::Gt(x, lowest), hn::Mul(p, hn::BitCast(d, exponent)));
 }
+
+// 1 / (1 + e^-z).
+HWY_INLINE V sigmoid_of(F32 d, V z) {
+  const V e = exp2_nonpositive(d, hn::Mul(hn::Set(d, -1.44269504f), hn::Abs(z)));
+  const V share = hn::Div(hn::Set(d, 1.0f), hn::Add(hn::Set(d, 1.0f), e));
+  return hn::IfThenElse(hn::Lt(z, hn::Zero(d)), hn::Mul(e, share), share);
+}
+
+// d silu(z) / dz from x = silu(z) and its sigmoid.
+HWY_INLINE V silu_slope(F32 d, V x, V sigmoid) { return hn::MulAdd(x, hn::Sub(hn::Set(d, 1.0f), sigmoid), sigmoid); }
 
 // tile_rows rows of C over `columns` (a multiple of the vector, two at least), three vectors at a time while that
 // leaves two or more.
