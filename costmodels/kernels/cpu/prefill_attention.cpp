@@ -5,11 +5,12 @@
 #include "costmodels/kernels/cpu/prefill_attention.h"
 
 #include <hwy/aligned_allocator.h>
-#include <oneapi/tbb/enumerable_thread_specific.h>
 #include <oneapi/tbb/parallel_for.h>
+#include <oneapi/tbb/task_arena.h>
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <utility>
 
@@ -82,35 +83,66 @@ std::size_t open_tiles(const PrefillBlock<T>& block, Scratch& scratch,
   return opened;
 }
 
+// The groups of keys that the segments of a task make, a tile at a time.
+class Groups {
+ public:
+  explicit Groups(std::span<const KeySegment> segments) : left_(segments) {}
+
+  std::span<const KeySegment> next(std::span<KeySegment> tile) {
+    std::size_t filled = 0;
+    while (filled < tile.size() && !left_.empty()) {
+      const KeySegment& segment = left_.front();
+      tile[filled++] = {segment.first + done_, std::min<std::int64_t>(tile_rows, segment.count - done_), segment.heads};
+      done_ += tile_rows;
+      if (done_ < segment.count) continue;
+      left_ = left_.subspan(1);
+      done_ = 0;
+    }
+    return tile.first(filled);
+  }
+
+ private:
+  std::span<const KeySegment> left_;
+  std::int64_t done_ = 0;  // of the first of them
+};
+
 template <class Steps, class T>
 void run_block(const PrefillBlock<T>& block, float* buffer) {
   using Element = typename Steps::Element;
   const Attention& shape = *block.shape;
   const auto head_dim = static_cast<std::size_t>(shape.head_dim);
   Scratch scratch{buffer};
-  KeyTile<Steps> keys;
-  keys.k = scratch.take<Element>(key_steps * head_dim);
-  keys.v = scratch.take<Element>(key_steps * head_dim);
+  fetch_queries<false>(block, block.q);
+  KeyTile<Steps> keys{
+      scratch.take<Element>(key_steps * head_dim), scratch.take<Element>(key_steps * head_dim), {}, {}, {}};
   Element* weights = scratch.take<Element>(key_steps * query_tile());
+
+  constexpr std::size_t groups_a_tile = key_steps * Steps::values / tile_rows;
+  KeySegment held[2][groups_a_tile];
+  Groups groups(block.segments);
+  Ahead ahead{.k = reinterpret_cast<const char*>(block.k),
+              .v = reinterpret_cast<const char*>(block.v),
+              .row_bytes = head_dim * sizeof(T),
+              .stride_bytes = std::ptrdiff_t{shape.n_kv_heads} * shape.head_dim * std::ptrdiff_t{sizeof(T)},
+              .groups = groups.next(held[0]),
+              .share = 0,
+              .shares = 1};
+  for (std::size_t group = 0; group < ahead.groups.size(); ++group) ahead.fetch(group);
   std::array<QueryTile<Steps>, most_tiles> tiles;
   const std::size_t opened = open_tiles(block, scratch, tiles);
-  const auto visit_all = [&] {
-    for (std::size_t t = 0; t < opened; ++t) {
-      if (tiles[t].vectors == 1) visit<Steps, 1>(shape, tiles[t], keys, weights);
-      if (tiles[t].vectors == 2) visit<Steps, 2>(shape, tiles[t], keys, weights);
-      if (tiles[t].vectors == 3) visit<Steps, most_vectors>(shape, tiles[t], keys, weights);
-    }
-    keys.groups = 0;
-  };
-  constexpr std::size_t groups = key_steps * Steps::values / tile_rows;
-  for (const KeySegment& segment : block.segments) {
-    for (std::int64_t done = 0; done < segment.count; done += tile_rows) {
-      const std::int64_t count = std::min<std::int64_t>(tile_rows, segment.count - done);
-      pack_group(block, {segment.first + done, count, segment.heads}, keys);
-      if (keys.groups == groups) visit_all();
+  ahead.shares = opened;
+  for (std::size_t next = 1; !ahead.groups.empty(); next = 1 - next) {
+    keys.groups = ahead.groups;
+    ahead.groups = groups.next(held[next]);
+    for (std::size_t group = 0; group < keys.groups.size(); ++group) place_group(block, keys, group);
+    for (ahead.share = 0; ahead.share < opened; ++ahead.share) {
+      QueryTile<Steps>& tile = tiles[ahead.share];
+      if (tile.vectors == 1) visit<Steps, 1>(shape, tile, keys, ahead, weights);
+      if (tile.vectors == 2) visit<Steps, 2>(shape, tile, keys, ahead, weights);
+      if (tile.vectors == 3) visit<Steps, most_vectors>(shape, tile, keys, ahead, weights);
     }
   }
-  if (keys.groups > 0) visit_all();
+  fetch_queries<true>(block, static_cast<const T*>(block.o));
   for (std::size_t t = 0; t < opened; ++t) close_tile(block, tiles[t]);
 }
 
@@ -136,8 +168,12 @@ HWY_EXPORT(run_block_bf16);
 
 namespace {
 
-// Query tiles a task works on, where they suffice for all threads: it packs each tile of K and V once for all of them.
+// Query tiles a task works on: it brings each tile of K and V into L2, and copies what has to be, once for all of them.
 constexpr std::int64_t tiles_a_block = 4;
+// Fewer tiles where there would be fewer tasks than this: causal tasks differ in length.
+constexpr std::int64_t tasks_a_thread = 8;
+
+std::int64_t threads() { return oneapi::tbb::this_task_arena::max_concurrency(); }
 
 void run(const PrefillBlock<float>& block, float* buffer) { HWY_DYNAMIC_DISPATCH(run_block_f32)(block, buffer); }
 void run(const PrefillBlock<Bf16>& block, float* buffer) { HWY_DYNAMIC_DISPATCH(run_block_bf16)(block, buffer); }
@@ -156,30 +192,29 @@ void run_tasks(const Attention& shape, const PrefillOperands<T>& in, std::int64_
   const std::int64_t tiles = std::min(heads, most_heads_a_block) * ((queries + tile - 1) / tile + 1);
   const std::size_t floats =
       HWY_DYNAMIC_DISPATCH(scratch_floats)(static_cast<std::size_t>(shape.head_dim), static_cast<std::size_t>(tiles));
-  oneapi::tbb::enumerable_thread_specific<Workspace> workspaces([floats] {
-    return Workspace{hwy::AllocateAligned<float>(floats), {}};
-  });
+  const auto run_task = [&](std::int64_t task, Workspace& workspace) {
+    const BlockPlace place = plan.at(task);
+    find(place, workspace.segments);
+    const std::int64_t first = place.batch * shape.query_length * shape.n_heads * shape.head_dim;
+    const std::int64_t first_key = (place.batch * shape.context * shape.n_kv_heads + place.kv_head) * shape.head_dim;
+    run(PrefillBlock<T>{.shape = &shape,
+                        .place = place,
+                        .q = in.q.data() + first,
+                        .k = in.k.data() + first_key,
+                        .v = in.v.data() + first_key,
+                        .bias_k = in.bias.k.empty() ? nullptr : in.bias.k.data(),
+                        .bias_v = in.bias.v.empty() ? nullptr : in.bias.v.data(),
+                        .o = in.o.data() + first,
+                        .segments = workspace.segments},
+        workspace.buffer.get());
+  };
+  // Threads draw one task after another, so that all end within the shortest, the last.
+  std::atomic<std::int64_t> next = 0;
   oneapi::tbb::parallel_for(
-      oneapi::tbb::blocked_range<std::int64_t>(0, plan.tasks()),
-      [&](const oneapi::tbb::blocked_range<std::int64_t>& range) {
-        Workspace& workspace = workspaces.local();
-        for (std::int64_t task = range.begin(); task < range.end(); ++task) {
-          const BlockPlace place = plan.at(task);
-          find(place, workspace.segments);
-          const std::int64_t first = place.batch * shape.query_length * shape.n_heads * shape.head_dim;
-          const std::int64_t first_key =
-              (place.batch * shape.context * shape.n_kv_heads + place.kv_head) * shape.head_dim;
-          run(PrefillBlock<T>{.shape = &shape,
-                              .place = place,
-                              .q = in.q.data() + first,
-                              .k = in.k.data() + first_key,
-                              .v = in.v.data() + first_key,
-                              .bias_k = in.bias.k.empty() ? nullptr : in.bias.k.data(),
-                              .bias_v = in.bias.v.empty() ? nullptr : in.bias.v.data(),
-                              .o = in.o.data() + first,
-                              .segments = workspace.segments},
-              workspace.buffer.get());
-        }
+      0, static_cast<int>(std::min<std::int64_t>(threads(), plan.tasks())),
+      [&](int) {
+        Workspace workspace{hwy::AllocateAligned<float>(floats), {}};
+        for (std::int64_t task = next++; task < plan.tasks(); task = next++) run_task(task, workspace);
       },
       oneapi::tbb::simple_partitioner());
 }
@@ -195,7 +230,9 @@ void prefill(const Attention& shape, const PrefillOperands<T>& in) {
   check(shape, in);
   const std::int64_t heads = std::min<std::int64_t>(shape.n_heads / shape.n_kv_heads, most_heads_a_block);
   const auto tile = static_cast<std::int64_t>(HWY_DYNAMIC_DISPATCH(query_tile)());
-  run_tasks(shape, in, heads, tile * std::max<std::int64_t>(1, tiles_a_block / heads),
+  std::int64_t queries = tile * std::max<std::int64_t>(1, tiles_a_block / heads);
+  while (queries > tile && BlockPlan(shape, heads, queries).tasks() < tasks_a_thread * threads()) queries -= tile;
+  run_tasks(shape, in, heads, queries,
             [&](const BlockPlace& place, std::vector<KeySegment>& segments) { find_segments(shape, place, segments); });
 }
 

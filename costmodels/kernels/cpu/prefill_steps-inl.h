@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include "costmodels/kernels/cpu/vector_math-inl.h"
 
@@ -63,7 +64,13 @@ struct F32Steps {
   using D = F32;
   static constexpr std::size_t values = 1;  // an element of a packed operand holds
   static constexpr bool scales_queries = true;
+  // Whether rows of k or v in T are what the products read.
+  template <class T>
+  static constexpr bool reads_keys = std::is_same_v<T, float>;
+  template <class T>
+  static constexpr bool reads_values = std::is_same_v<T, float>;
 
+  static HWY_INLINE V broadcast(const float* element) { return hn::Set(F32(), *element); }
   static HWY_INLINE V multiply_add(V a, V b, V sum) { return hn::MulAdd(a, b, sum); }
 
   // Scores of `values` keys, less the reference, to weights; their sum goes on top of `sum`.
@@ -87,13 +94,10 @@ struct F32Steps {
     const F32 d;
     for (std::size_t x = 0; x < head_dim; x += hn::Lanes(d)) hn::Store(load_f32(d, row + x), d, to + x);
   }
-  // `values` keys' values, tile_rows of head_dim at a time, `pitch` elements apart.
+  // One step's values [head_dim].
   template <class T>
-  static HWY_INLINE void pack_values(const T* const (&rows)[1], std::size_t head_dim, std::size_t pitch, float* to) {
-    const hn::CappedTag<float, tile_rows> d;
-    for (std::size_t x = 0; x < head_dim; x += hn::Lanes(d)) {
-      hn::Store(load_f32(d, rows[0] + x), d, to + x / tile_rows * pitch + x % tile_rows);
-    }
+  static HWY_INLINE void pack_values(const T* const (&rows)[1], std::size_t head_dim, float* to) {
+    pack_key(rows[0], head_dim, to);
   }
 };
 
@@ -126,7 +130,16 @@ struct PairSteps {
   // Queries stay the bf16 they came as, and their scale goes to the scores: rounding q / sqrt(head_dim) again would
   // cost as much accuracy as q's own rounding.
   static constexpr bool scales_queries = false;
+  template <class T>
+  static constexpr bool reads_keys = true;
+  template <class T>
+  static constexpr bool reads_values = false;
 
+  static HWY_INLINE VU broadcast(const std::uint32_t* element) {
+    std::uint32_t pair;
+    std::memcpy(&pair, element, sizeof(pair));  // may lie in a row of bf16
+    return hn::Set(U32(), pair);
+  }
   static HWY_INLINE V multiply_add(VU a, VU b, V sum) { return multiply_add_pairs(a, b, sum); }
 
   // What the weights are rounded to is also what is summed.
@@ -147,19 +160,17 @@ struct PairSteps {
     return hn::LoadU(Row<std::uint32_t>(), reinterpret_cast<const std::uint32_t*>(row + 2 * step));
   }
   static HWY_INLINE void pack_key(const Bf16* row, std::size_t head_dim, std::uint32_t* to) {
-    std::memcpy(to, row, head_dim * sizeof(Bf16));
+    const U32 d;
+    const auto* from = reinterpret_cast<const std::uint32_t*>(row);
+    for (std::size_t x = 0; x < head_dim / 2; x += hn::Lanes(d)) hn::Store(hn::LoadU(d, from + x), d, to + x);
   }
-  static HWY_INLINE void pack_values(const Bf16* const (&rows)[2], std::size_t head_dim, std::size_t pitch,
-                                     std::uint32_t* to) {
+  static HWY_INLINE void pack_values(const Bf16* const (&rows)[2], std::size_t head_dim, std::uint32_t* to) {
     const U32 d;
     const hn::Rebind<std::uint16_t, U32> d16;
-    const hn::Half<U32> half;
-    for (std::size_t x = 0; x < head_dim; x += 16, to += 2 * pitch) {
+    for (std::size_t x = 0; x < head_dim; x += hn::Lanes(d)) {
       const VU even = hn::PromoteTo(d, hn::LoadU(d16, reinterpret_cast<const std::uint16_t*>(rows[0] + x)));
       const VU odd = hn::PromoteTo(d, hn::LoadU(d16, reinterpret_cast<const std::uint16_t*>(rows[1] + x)));
-      const VU pairs = hn::Or(even, hn::ShiftLeft<16>(odd));
-      hn::Store(hn::LowerHalf(half, pairs), half, to);
-      hn::Store(hn::UpperHalf(half, pairs), half, to + pitch);
+      hn::Store(hn::Or(even, hn::ShiftLeft<16>(odd)), d, to + x);
     }
   }
 

@@ -13,6 +13,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "costmodels/kernels/cpu/prefill_block.h"
 #include "costmodels/kernels/cpu/prefill_steps-inl.h"
@@ -26,6 +27,8 @@ constexpr std::size_t most_vectors = tile_rows == 8 ? 3 : 2;
 // Steps of V^T P^T a tile of keys takes: enough that O, loaded and stored once, costs a thirtieth.
 constexpr std::size_t key_steps = 64;
 constexpr std::size_t most_groups = 2 * key_steps / tile_rows;
+
+constexpr std::size_t cache_line = 64;
 
 constexpr float masked = -3e38f;
 constexpr float unseen = -1e30f;  // above `masked`: the highest score of a query that has seen no key
@@ -51,16 +54,59 @@ struct QueryTile {
   bool settled;                 // nothing is fresh
 };
 
-// Keys packed for the products, tile_rows consecutive ones a group: k [key, head_dim], v [head_dim / tile_rows, step,
-// tile_rows].
+// A group's rows as the products read them, `pitch` elements apart.
+template <class Steps>
+struct GroupRows {
+  const typename Steps::Element* first;
+  std::size_t pitch;
+};
+
+// Keys of one visit, up to tile_rows consecutive ones a group: where their k [key, head_dim] and v [step, head_dim]
+// lie, and room for those that have to be copied.
 template <class Steps>
 struct KeyTile {
-  typename Steps::Element* k;
-  typename Steps::Element* v;
-  std::size_t groups = 0;
-  std::int64_t first[most_groups];
-  std::int64_t count[most_groups];  // of the group's keys; the rest is padding
-  std::uint32_t heads[most_groups];
+  typename Steps::Element* k_copy;
+  typename Steps::Element* v_copy;
+  std::span<const KeySegment> groups;
+  GroupRows<Steps> k[most_groups];
+  GroupRows<Steps> v[most_groups];
+};
+
+// Asks for rows of q or o of all a task's heads, so that memory answers them together and not one after another.
+template <bool written, class T>
+void fetch_queries(const PrefillBlock<T>& block, const T* from) {
+  const Attention& shape = *block.shape;
+  const BlockPlace& place = block.place;
+  const auto row_bytes = static_cast<std::size_t>(shape.head_dim) * sizeof(T);
+  for (std::int64_t query = place.first_query; query < place.first_query + place.queries; ++query) {
+    const T* row = from + (query * shape.n_heads + place.first_head) * shape.head_dim;
+    for (std::size_t x = 0; x < static_cast<std::size_t>(place.heads) * row_bytes; x += cache_line) {
+      __builtin_prefetch(reinterpret_cast<const char*>(row) + x, written, 2);
+    }
+  }
+}
+
+// Fetches the rows of the keys that come next while these are worked on, a share at every query tile.
+struct Ahead {
+  const char* k;
+  const char* v;
+  std::size_t row_bytes;
+  std::ptrdiff_t stride_bytes;
+  std::span<const KeySegment> groups;
+  std::size_t share;
+  std::size_t shares;
+
+  HWY_INLINE void fetch(std::size_t group) const {
+    if (group >= groups.size()) return;
+    const std::size_t end = std::min(tile_rows * (share + 1) / shares, static_cast<std::size_t>(groups[group].count));
+    for (std::size_t r = tile_rows * share / shares; r < end; ++r) {
+      const std::ptrdiff_t at = (groups[group].first + static_cast<std::int64_t>(r)) * stride_bytes;
+      for (std::size_t x = 0; x < row_bytes; x += cache_line) {
+        __builtin_prefetch(k + at + x, 0, 2);
+        __builtin_prefetch(v + at + x, 0, 2);
+      }
+    }
+  }
 };
 
 // Every buffer of a task, carved out of one aligned allocation of 4-byte elements.
@@ -100,10 +146,25 @@ HWY_INLINE void multiply(const typename Steps::Element* HWY_RESTRICT a, std::siz
     for (std::size_t v = 0; v < vectors; ++v) column[v] = hn::Load(d, b + (step * vectors + v) * lanes);
 #pragma GCC unroll 8
     for (std::size_t r = 0; r < rows; ++r) {
-      const auto factor = hn::Set(d, a[r * a_row + step * a_step]);
+      const auto factor = Steps::broadcast(a + r * a_row + step * a_step);
 #pragma GCC unroll 8
       for (std::size_t v = 0; v < vectors; ++v) sum[r][v] = Steps::multiply_add(factor, column[v], sum[r][v]);
     }
+  }
+}
+
+// One vector out of rows first, first + 4, ...: a row a block of four lanes.
+template <class D, class Load>
+HWY_INLINE hn::Vec<D> interleave_rows([[maybe_unused]] D d, std::size_t first, const Load& load) {
+#if HWY_TARGET != HWY_SCALAR
+  if constexpr (hn::MaxLanes(D()) > square) {
+    const hn::Half<D> half;
+    const auto upper = interleave_rows(half, first + hn::MaxLanes(D()) / 2, load);
+    return hn::Combine(d, upper, interleave_rows(half, first, load));
+  } else
+#endif
+  {
+    return load(first);
   }
 }
 
@@ -111,14 +172,15 @@ template <class Steps, class T>
 void open_queries(const PrefillBlock<T>& block, QueryTile<Steps>& tile) {
   static constexpr T none[256] = {};
   const Attention& shape = *block.shape;
-  const Row<typename Steps::Element> d;
+  const typename Steps::D d;
+  const std::size_t lanes = hn::Lanes(d);
   const auto depth = static_cast<std::size_t>(shape.head_dim) / Steps::values;
-  const std::size_t width = tile.vectors * hn::Lanes(F32());
+  const std::size_t width = tile.vectors * lanes;
   const float scale = 1.44269504f / std::sqrt(static_cast<float>(shape.head_dim));
   tile.scale = Steps::scales_queries ? 1 : scale;
-  for (std::size_t i = 0; i < width; i += square) {
-    const T* rows[square];
-    for (std::size_t r = 0; r < square; ++r) {
+  for (std::size_t i = 0; i < width; i += lanes) {
+    const T* rows[hn::MaxLanes(F32())];
+    for (std::size_t r = 0; r < lanes; ++r) {
       const std::int64_t query = tile.first_query + static_cast<std::int64_t>(i + r);
       const bool real = static_cast<std::int64_t>(i + r) < tile.queries;
       rows[r] = real ? block.q + (query * shape.n_heads + tile.head) * shape.head_dim : none;
@@ -126,7 +188,7 @@ void open_queries(const PrefillBlock<T>& block, QueryTile<Steps>& tile) {
     for (std::size_t step = 0; step < depth; step += square) {
       hn::Vec<decltype(d)> elements[square];
       for (std::size_t r = 0; r < square; ++r) {
-        elements[r] = Steps::load_row(rows[r], step);
+        elements[r] = interleave_rows(d, r, [&](std::size_t row) { return Steps::load_row(rows[row], step); });
         if constexpr (Steps::scales_queries) elements[r] = hn::Mul(elements[r], hn::Set(d, scale));
       }
       transpose(d, elements);
@@ -160,30 +222,38 @@ void open_softmax(const PrefillBlock<T>& block, QueryTile<Steps>& tile) {
   for (std::size_t x = 0; x < head_dim; ++x) std::fill_n(tile.o + x * width, width, biased ? bias_v[x] : 0);
 }
 
-// Adds a group of up to tile_rows keys.
+// Puts group `group` of the tile where the products can read it: where it lies, or else a copy, padded to tile_rows.
 template <class Steps, class T>
-void pack_group(const PrefillBlock<T>& block, const KeySegment& keys, KeyTile<Steps>& tile) {
+void place_group(const PrefillBlock<T>& block, KeyTile<Steps>& tile, std::size_t group) {
   static constexpr T none[256] = {};
-  constexpr std::size_t pitch = key_steps * tile_rows;
+  using Element = typename Steps::Element;
+  const KeySegment& keys = tile.groups[group];
   const auto head_dim = static_cast<std::size_t>(block.shape->head_dim);
-  const std::int64_t stride = static_cast<std::int64_t>(block.shape->n_kv_heads) * block.shape->head_dim;
+  const std::size_t depth = head_dim / Steps::values;
+  const std::size_t stride = static_cast<std::size_t>(block.shape->n_kv_heads) * head_dim;
+  const bool as_it_lies = keys.count == static_cast<std::int64_t>(tile_rows);
   const auto row = [&](const T* from, std::size_t r) {
-    const auto key = static_cast<std::int64_t>(r);
-    return key < keys.count ? from + (keys.first + key) * stride : none;
+    const std::size_t key = static_cast<std::size_t>(keys.first) + r;
+    return r < static_cast<std::size_t>(keys.count) ? from + key * stride : none;
   };
-  const std::size_t at = tile.groups * tile_rows;
-  for (std::size_t r = 0; r < tile_rows; ++r) {
-    Steps::pack_key(row(block.k, r), head_dim, tile.k + (at + r) * (head_dim / Steps::values));
+  if (Steps::template reads_keys<T> && as_it_lies) {
+    tile.k[group] = {reinterpret_cast<const Element*>(row(block.k, 0)), stride / Steps::values};
+  } else {
+    Element* to = tile.k_copy + group * tile_rows * depth;
+    tile.k[group] = {to, depth};
+    for (std::size_t r = 0; r < tile_rows; ++r) Steps::pack_key(row(block.k, r), head_dim, to + r * depth);
   }
-  for (std::size_t r = 0; r < tile_rows; r += Steps::values) {
-    const T* rows[Steps::values];
-    for (std::size_t i = 0; i < Steps::values; ++i) rows[i] = row(block.v, r + i);
-    Steps::pack_values(rows, head_dim, pitch, tile.v + (at + r) / Steps::values * tile_rows);
+  if (Steps::template reads_values<T> && as_it_lies) {
+    tile.v[group] = {reinterpret_cast<const Element*>(row(block.v, 0)), stride};
+  } else {
+    Element* to = tile.v_copy + group * tile_rows * depth;
+    tile.v[group] = {to, head_dim};
+    for (std::size_t r = 0; r < tile_rows; r += Steps::values, to += head_dim) {
+      const T* rows[Steps::values];
+      for (std::size_t i = 0; i < Steps::values; ++i) rows[i] = row(block.v, r + i);
+      Steps::pack_values(rows, head_dim, to);
+    }
   }
-  tile.first[tile.groups] = keys.first;
-  tile.count[tile.groups] = keys.count;
-  tile.heads[tile.groups] = keys.heads;
-  ++tile.groups;
 }
 
 enum class Sight : std::uint8_t { none, part, all };
@@ -191,14 +261,14 @@ enum class Sight : std::uint8_t { none, part, all };
 // What of a group of keys the queries of a tile see.
 template <class Steps>
 Sight sight(const Attention& shape, const QueryTile<Steps>& tile, const KeyTile<Steps>& keys, std::size_t group) {
-  const std::int64_t first = keys.first[group];
-  const std::int64_t last = first + keys.count[group] - 1;
+  const std::int64_t first = keys.groups[group].first;
+  const std::int64_t last = first + keys.groups[group].count - 1;
   const std::int64_t first_position = tile.first_position;
   const std::int64_t last_position = first_position + tile.queries - 1;
-  if ((keys.heads[group] & tile.head_bit) == 0 || first > last_position) return Sight::none;
+  if ((keys.groups[group].heads & tile.head_bit) == 0 || first > last_position) return Sight::none;
   const bool windowed = shape.window > 0 && last >= shape.sinks;
   if (windowed && first >= shape.sinks && last <= first_position - shape.window) return Sight::none;
-  const bool whole = keys.count[group] == static_cast<std::int64_t>(tile_rows);
+  const bool whole = keys.groups[group].count == static_cast<std::int64_t>(tile_rows);
   const bool within_window = !windowed || first > last_position - shape.window;
   return whole && last <= first_position && within_window ? Sight::all : Sight::part;
 }
@@ -209,8 +279,8 @@ HWY_INLINE void hide(const Attention& shape, const QueryTile<Steps>& tile, const
                      std::size_t group, std::size_t r, V (&scores)[vectors]) {
   const F32 d;
   const hn::RebindToSigned<F32> di;
-  const std::int64_t position = keys.first[group] + static_cast<std::int64_t>(r);
-  const bool padding = static_cast<std::int64_t>(r) >= keys.count[group];
+  const std::int64_t position = keys.groups[group].first + static_cast<std::int64_t>(r);
+  const bool padding = static_cast<std::int64_t>(r) >= keys.groups[group].count;
   const bool windowed = shape.window > 0 && position >= shape.sinks;
   // Queries before `seen_from` come before the key, those from `seen_to` on have left it behind.
   const auto seen_from = static_cast<std::int32_t>(position - tile.first_position);
@@ -241,7 +311,7 @@ HWY_NOINLINE void weigh_group(const Attention& shape, const QueryTile<Steps>& ti
     for (std::size_t v = 0; v < vectors; ++v)
       scores[r][v] = Steps::scales_queries ? hn::Neg(reference[v]) : hn::Zero(d);
   }
-  multiply<Steps, tile_rows, vectors>(keys.k + group * tile_rows * depth, depth, 1, tile.q, depth, scores);
+  multiply<Steps, tile_rows, vectors>(keys.k[group].first, keys.k[group].pitch, 1, tile.q, depth, scores);
 #pragma GCC unroll 8
   for (std::size_t r = 0; r < tile_rows; ++r) {
     if constexpr (!Steps::scales_queries) {
@@ -306,25 +376,27 @@ bool reference_holds(QueryTile<Steps>& tile, std::size_t head_dim, const float* 
   return holds;
 }
 
-// O^T += V^T P^T over a run of groups.
+// O^T += V^T P^T over the groups the tile sees, whose weights follow one another.
 template <class Steps, std::size_t vectors>
 HWY_NOINLINE void accumulate(std::size_t head_dim, QueryTile<Steps>& tile, const KeyTile<Steps>& keys,
-                             std::size_t begin, std::size_t end, const typename Steps::Element* weights) {
+                             const Sight* sights, const typename Steps::Element* weights) {
   const F32 d;
   const std::size_t lanes = hn::Lanes(d);
   constexpr std::size_t group_steps = tile_rows / Steps::values;
-  const std::size_t depth = (end - begin) * group_steps;
   for (std::size_t x = 0; x < head_dim; x += tile_rows) {
-    const typename Steps::Element* values = keys.v + (x * key_steps + begin * group_steps * tile_rows);
     float* o = tile.o + x * vectors * lanes;
+    const typename Steps::Element* weight = weights;
     V sum[tile_rows][vectors];
 #pragma GCC unroll 8
     for (std::size_t r = 0; r < tile_rows; ++r) {
 #pragma GCC unroll 8
       for (std::size_t v = 0; v < vectors; ++v) sum[r][v] = hn::Load(d, o + (r * vectors + v) * lanes);
     }
-    multiply<Steps, tile_rows, vectors>(values, 1, tile_rows, weights + begin * group_steps * vectors * lanes, depth,
-                                        sum);
+    for (std::size_t group = 0; group < keys.groups.size(); ++group) {
+      if (sights[group] == Sight::none) continue;
+      multiply<Steps, tile_rows, vectors>(keys.v[group].first + x, 1, keys.v[group].pitch, weight, group_steps, sum);
+      weight += group_steps * vectors * lanes;
+    }
 #pragma GCC unroll 8
     for (std::size_t r = 0; r < tile_rows; ++r) {
 #pragma GCC unroll 8
@@ -336,42 +408,38 @@ HWY_NOINLINE void accumulate(std::size_t head_dim, QueryTile<Steps>& tile, const
 // Weights of all groups the tile sees; highest and sums [width] are of this tile of keys alone.
 template <class Steps, std::size_t vectors>
 void weigh(const Attention& shape, const QueryTile<Steps>& tile, const KeyTile<Steps>& keys, const Sight* sights,
-           typename Steps::Element* weights, float* highest, float* sums) {
+           const Ahead& ahead, typename Steps::Element* weights, float* highest, float* sums) {
   const std::size_t width = vectors * hn::Lanes(F32());
   std::fill_n(highest, width, masked);
   std::fill_n(sums, width, 0.0f);
-  for (std::size_t group = 0; group < keys.groups; ++group) {
-    auto* to = weights + group * (tile_rows / Steps::values) * width;
+  for (std::size_t group = 0; group < keys.groups.size(); ++group) {
+    ahead.fetch(group);
+    if (sights[group] == Sight::none) continue;
     if (sights[group] == Sight::all) {
-      weigh_group<Steps, vectors, false>(shape, tile, keys, group, to, highest, sums);
-    } else if (sights[group] == Sight::part) {
-      weigh_group<Steps, vectors, true>(shape, tile, keys, group, to, highest, sums);
+      weigh_group<Steps, vectors, false>(shape, tile, keys, group, weights, highest, sums);
+    } else {
+      weigh_group<Steps, vectors, true>(shape, tile, keys, group, weights, highest, sums);
     }
+    weights += tile_rows / Steps::values * width;
   }
 }
 
 template <class Steps, std::size_t vectors>
-void visit(const Attention& shape, QueryTile<Steps>& tile, const KeyTile<Steps>& keys,
+void visit(const Attention& shape, QueryTile<Steps>& tile, const KeyTile<Steps>& keys, const Ahead& ahead,
            typename Steps::Element* weights) {
   const std::size_t width = vectors * hn::Lanes(F32());
   const auto head_dim = static_cast<std::size_t>(shape.head_dim);
   HWY_ALIGN float highest[most_vectors * hn::MaxLanes(F32())];
   HWY_ALIGN float sums[most_vectors * hn::MaxLanes(F32())];
   Sight sights[most_groups];
-  for (std::size_t group = 0; group < keys.groups; ++group) sights[group] = sight(shape, tile, keys, group);
-  weigh<Steps, vectors>(shape, tile, keys, sights, weights, highest, sums);
+  for (std::size_t group = 0; group < keys.groups.size(); ++group) sights[group] = sight(shape, tile, keys, group);
+  weigh<Steps, vectors>(shape, tile, keys, sights, ahead, weights, highest, sums);
   const bool near = *std::max_element(highest, highest + width) <= most_above;
   if (!(near && tile.settled) && !reference_holds(tile, head_dim, highest)) {
-    weigh<Steps, vectors>(shape, tile, keys, sights, weights, highest, sums);
+    weigh<Steps, vectors>(shape, tile, keys, sights, ahead, weights, highest, sums);
   }
   for (std::size_t i = 0; i < width; ++i) tile.sum[i] += sums[i];
-  for (std::size_t begin = 0; begin < keys.groups; ++begin) {
-    if (sights[begin] == Sight::none) continue;
-    std::size_t end = begin + 1;
-    while (end < keys.groups && sights[end] != Sight::none) ++end;
-    accumulate<Steps, vectors>(head_dim, tile, keys, begin, end, weights);
-    begin = end;
-  }
+  accumulate<Steps, vectors>(head_dim, tile, keys, sights, weights);
 }
 
 template <class Steps, class T>
