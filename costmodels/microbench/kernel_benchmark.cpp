@@ -32,34 +32,51 @@ double lower_quartile(std::vector<double> seconds) {
   return *quartile;
 }
 
-void run(benchmark::State& state, Workbench& bench, Against against, double work, const Launch& launch) {
-  const bool reads = against == Against::read_bytes;
-  // Passes of some hundred microseconds, long beside starting the threads.
-  const int passes = std::max(1, static_cast<int>(20e6 / work));
-  const double limit = reads ? 0 : ceiling(bench, against, work);
+/// Rate of `work` a launch, in turn with those of `other` if there is one, whose rate then is the ceiling.
+void run(benchmark::State& state, double work, const Launch& launch, double limit, double other_work,
+         const Launch& other) {
   launch();
-  std::vector<double> seconds, read_seconds;
+  if (other) other();
+  std::vector<double> seconds, other_seconds;
   for (auto _ : state) {
-    if (reads) read_seconds.push_back(seconds_of([&] { read_operands(bench, work, passes); }) / passes);
+    if (other) other_seconds.push_back(seconds_of(other));
     seconds.push_back(seconds_of(launch));
     state.SetIterationTime(seconds.back());
   }
   const double rate = work / lower_quartile(seconds);
-  const double most = reads ? work / lower_quartile(read_seconds) : limit;
+  const double most = other ? other_work / lower_quartile(other_seconds) : limit;
   state.counters["rate"] = rate;  // FLOP/s or B/s, as the ceiling; one name, as CSV output needs
   state.counters["ceiling"] = most;
   if (most > 0) state.counters["share"] = rate / most;
+}
+
+void run_against(benchmark::State& state, Workbench& bench, Against against, double work, const Launch& launch) {
+  if (against != Against::read_bytes) return run(state, work, launch, ceiling(bench, against, work), 0, nullptr);
+  // Passes of some hundred microseconds, long beside starting the threads.
+  const int passes = std::max(1, static_cast<int>(20e6 / work));
+  run(state, work, launch, 0, work * passes, [&] { read_operands(bench, work, passes); });
+}
+
+void add(const std::string& name, std::function<void(benchmark::State&)> body) {
+  benchmark::RegisterBenchmark(name.c_str(), std::move(body))
+      ->UseManualTime()
+      ->Unit(benchmark::kMicrosecond)
+      ->MinTime(0.3);
 }
 
 }  // namespace
 
 void add_benchmark(Workbench& bench, const std::string& name, Against against, double work,
                    std::function<Launch()> make) {
-  auto* registered = benchmark::RegisterBenchmark(
-      name.c_str(), [&bench, against, work, make = std::move(make)](benchmark::State& state) {
-        run(state, bench, against, work, make());
-      });
-  registered->UseManualTime()->Unit(benchmark::kMicrosecond)->MinTime(0.3);
+  add(name, [&bench, against, work, make = std::move(make)](benchmark::State& state) {
+    run_against(state, bench, against, work, make());
+  });
+}
+
+void add_comparison(const std::string& name, Kernel kernel, Kernel other) {
+  add(name, [kernel = std::move(kernel), other = std::move(other)](benchmark::State& state) {
+    run(state, kernel.work, kernel.make(), 0, other.work, other.make());
+  });
 }
 
 }  // namespace archfront::cpu

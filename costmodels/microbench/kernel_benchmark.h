@@ -22,8 +22,18 @@ enum class Against { f32_flops, bf16_flops, read_bytes, copied_bytes };
 void add_benchmark(Workbench& bench, const std::string& name, Against against, double work,
                    std::function<Launch()> make);
 
+/// A kernel's FLOPs or bytes a launch, and what makes its operands.
+struct Kernel {
+  double work;
+  std::function<Launch()> make;
+};
+
+/// Registers a kernel beside another one in place of a ceiling, launched in turn.
+void add_comparison(const std::string& name, Kernel kernel, Kernel other);
+
 /// Each kernel's benchmarks, in the file named after it.
 void add_decode_benchmarks(Workbench& bench);
+void add_prefill_benchmarks(Workbench& bench);
 
 inline std::size_t count(std::int64_t value) { return static_cast<std::size_t>(value); }
 

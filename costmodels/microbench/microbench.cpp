@@ -13,32 +13,10 @@
 
 #include "costmodels/kernels/cpu/gemm.h"
 #include "costmodels/kernels/cpu/linear_scan.h"
-#include "costmodels/kernels/cpu/prefill_attention.h"
 #include "costmodels/microbench/kernel_benchmark.h"
 
 namespace archfront::cpu {
 namespace {
-
-template <class T>
-void add_prefill(Workbench& bench, int n_heads, int n_kv_heads, int head_dim, std::int64_t length,
-                 std::int64_t window) {
-  const Attention shape{.n_heads = n_heads,
-                        .n_kv_heads = n_kv_heads,
-                        .head_dim = head_dim,
-                        .query_length = length,
-                        .context = length,
-                        .window = window};
-  const bool bf16 = sizeof(T) == 2;
-  const std::string name = fmt::format("prefill_attention/{}/heads:{}:{}/head_dim:{}/length:{}/window:{}",
-                                       bf16 ? "bf16" : "f32", n_heads, n_kv_heads, head_dim, length, window);
-  add_benchmark(bench, name, bf16 ? Against::bf16_flops : Against::f32_flops, flops(shape), [&bench, shape] {
-    const std::size_t queries = count(shape.query_length * shape.n_heads * shape.head_dim);
-    const std::size_t keys = count(shape.context * shape.n_kv_heads * shape.head_dim);
-    return [=, q = bench.inputs.cut<T>(0, queries), k = bench.inputs.cut<T>(queries, keys),
-            v = bench.inputs.cut<T>(queries + keys, keys),
-            o = bench.results.cut<T>(0, queries)] { prefill_attention(shape, q, k, v, o); };
-  });
-}
 
 void add_scan(Workbench& bench, ScanKind kind, bool decode, int n_heads, std::int64_t length) {
   const Scan shape{.kind = kind, .decode = decode, .n_heads = n_heads, .length = length};
@@ -72,10 +50,7 @@ void add_gemm(Workbench& bench, std::int64_t m, std::int64_t n, std::int64_t k) 
 }
 
 void add_all(Workbench& bench) {
-  for (const int head_dim : {64, 128, 256}) add_prefill<float>(bench, 1, 1, head_dim, 4096, 0);
-  add_prefill<Bf16>(bench, 1, 1, 128, 4096, 0);
-  add_prefill<float>(bench, 8, 2, 128, 512, 0);
-  add_prefill<float>(bench, 1, 1, 128, 16384, 1024);
+  add_prefill_benchmarks(bench);
   add_decode_benchmarks(bench);
   for (const ScanKind kind : {ScanKind::scalar_gate, ScanKind::gated_delta}) {
     add_scan(bench, kind, false, 16, 2048);
