@@ -81,7 +81,7 @@ struct Int8Kernel {
   }
 
   // Weights become those of bytes first.
-  void accumulate(Strips strips, float* weights, float* o) const {
+  void accumulate(Strips strips, Strips, float* weights, float* o) const {
     const F32 d;
     const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
     scale_weights(strips, part.cache.v_scales, part.rows, weights);

@@ -5,7 +5,9 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "costmodels/kernels/cpu/decode_bytes-inl.h"
 #include "costmodels/kernels/cpu/decode_int8-inl.h"
+#include "costmodels/kernels/cpu/decode_pairs-inl.h"
 #include "costmodels/kernels/cpu/decode_rows-inl.h"
 #include "costmodels/kernels/cpu/decode_strips-inl.h"
 
@@ -14,27 +16,46 @@ namespace archfront::cpu {
 namespace HWY_NAMESPACE {
 
 void run_f32(const DecodePart<HeadCache<float>>& part) {
-  RowsKernel<float> kernel{part};
+  RowsKernel<float> kernel{.part = part};
   run_strips(part, kernel);
 }
 
-void run_bf16(const DecodePart<HeadCache<Bf16>>& part, bool) {
-  RowsKernel<Bf16> kernel{part};
+void run_bf16(const DecodePart<HeadCache<Bf16>>& part, [[maybe_unused]] bool dot_products) {
+#if HWY_TARGET == HWY_AVX3
+  if (dot_products) {
+    PairsKernel kernel(part);
+    return run_strips(part, kernel);
+  }
+#endif
+  RowsKernel<Bf16> kernel{.part = part};
   run_strips(part, kernel);
 }
 
-void run_int8(const DecodePart<Int8HeadCache>& part, bool) {
+void run_int8(const DecodePart<Int8HeadCache>& part, [[maybe_unused]] bool dot_products) {
+#if HWY_TARGET == HWY_AVX3
+  if (dot_products) {
+    BytesKernel kernel(part);
+    return run_strips(part, kernel);
+  }
+#endif
   Int8Kernel kernel{part};
   run_strips(part, kernel);
 }
 
 void best_f32(const DecodePart<HeadCache<float>>& part, std::int64_t sets, float* best) {
-  RowsKernel<float> kernel{part};
+  RowsKernel<float> kernel{.part = part};
   best_of_strips(part, sets, kernel, best);
 }
 
-void best_bf16(const DecodePart<HeadCache<Bf16>>& part, std::int64_t sets, bool, float* best) {
-  RowsKernel<Bf16> kernel{part};
+void best_bf16(const DecodePart<HeadCache<Bf16>>& part, std::int64_t sets, [[maybe_unused]] bool dot_products,
+               float* best) {
+#if HWY_TARGET == HWY_AVX3
+  if (dot_products) {
+    PairsKernel kernel(part);
+    return best_of_strips(part, sets, kernel, best);
+  }
+#endif
+  RowsKernel<Bf16> kernel{.part = part};
   best_of_strips(part, sets, kernel, best);
 }
 

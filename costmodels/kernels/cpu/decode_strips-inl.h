@@ -8,6 +8,7 @@
 #endif
 
 #include <hwy/aligned_allocator.h>
+#include <hwy/cache_control.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -25,10 +26,64 @@ constexpr float lowest_maximum = -1e30f;
 
 // Keys a block: K and V of 64 rows of f32 and head_dim 128 are 64 KiB, so L2 holds both, the softmax's reductions are
 // shared by four vectors, and a group's scores stay in L1.
-constexpr std::int64_t block_strips = 4;
+constexpr std::int64_t block_strips = 8;
 constexpr std::int64_t block_keys = block_strips * strip_keys;
 
 using Strips = std::span<const Strip>;
+
+// A stretch of memory to be asked for in order, a bit at a time, so that reading it goes on while others compute: into
+// L2, as asking for more than L1 holds would push out what is at work.
+class Ahead {
+ public:
+  // Of [from, from + bytes), the part-th of `parts`, over `steps` steps.
+  Ahead(const void* from, std::int64_t bytes, std::int64_t part, std::int64_t parts, std::int64_t steps)
+      : at_(static_cast<const char*>(from) + bytes * part / parts),
+        end_(static_cast<const char*>(from) + bytes * (part + 1) / parts),
+        pace_((bytes / 64 + parts * steps - 1) / (parts * steps)) {}
+
+  HWY_INLINE void step() {
+    for (std::int64_t i = 0; i < pace_ && at_ < end_; ++i, at_ += 64) __builtin_prefetch(at_, 0, 2);
+  }
+
+ private:
+  const char* at_;
+  const char* end_;
+  std::int64_t pace_;
+};
+
+// Several passes over a block's strips ask for the next block's rows, each for its share and in order.
+struct PassStep {
+  std::int64_t pass, passes;
+  std::size_t strip, strips;
+};
+template <class T>
+HWY_INLINE Ahead ahead_in_pass(const T* rows, Strips next, std::int64_t head_dim, PassStep at, std::int64_t steps) {
+  const std::int64_t i = at.pass * static_cast<std::int64_t>(at.strips) + static_cast<std::int64_t>(at.strip);
+  const std::size_t s = std::min(static_cast<std::size_t>(i / at.passes), next.size() - 1);
+  const std::int64_t bytes = strip_keys * head_dim * static_cast<std::int64_t>(sizeof(T));
+  return {rows + next[s].key * head_dim, bytes, i % at.passes, at.passes, steps};
+}
+
+// Keeps the compiler from moving reads of what follows before those of what comes first: prefetchers follow one row
+// read after another, and lose the way where the compiler interleaves several.
+HWY_INLINE void read_in_order() { asm volatile("" ::: "memory"); }
+
+// A strip's rows, 16 of them: those of the cache, or a copy followed by zeros where the strip has fewer, so that
+// kernels need not ask and read nothing past a cache's end.
+template <class T>
+class Tail {
+ public:
+  const T* whole(const T* rows, const Strip& strip, std::int64_t head_dim) {
+    const T* from = rows + strip.key * head_dim;
+    if (strip.count == strip_keys) return from;
+    std::copy_n(from, strip.count * head_dim, copy_);
+    std::fill_n(copy_ + strip.count * head_dim, (strip_keys - strip.count) * head_dim, T{});
+    return copy_;
+  }
+
+ private:
+  alignas(64) T copy_[strip_keys * 512];  // of a page's two bounds a channel, 256 of them at most
+};
 
 // Scores a row may not see, and those past a strip's last key, become nothing.
 inline void hide(Strips strips, const Sight* sight, std::int64_t rows, float* scores) {
@@ -67,14 +122,14 @@ inline float soften(std::int64_t keys, float* scores, float& maximum, float* sum
   float factor = 1;
   if (!hn::AllTrue(d, hn::Le(top, hn::Set(d, maximum)))) {
     const float raised = hn::GetLane(hn::MaxOfLanes(d, top));
-    const V factors = exp2_nonpositive(d, hn::Set(d, maximum - raised));
+    const V factors = exp2_f32(d, hn::Set(d, maximum - raised));
     factor = hn::GetLane(factors);
     total = hn::Mul(total, factors);
     maximum = raised;
   }
   const V most = hn::Set(d, maximum);
   for (std::int64_t j = 0; j < keys; j += lanes) {
-    const V weight = exp2_nonpositive(d, hn::Sub(hn::Load(d, scores + j), most));
+    const V weight = exp2_f32(d, hn::Sub(hn::Load(d, scores + j), most));
     hn::Store(weight, d, scores + j);
     total = hn::Add(total, weight);
   }
@@ -91,7 +146,8 @@ inline void rescale(float factor, std::int64_t head_dim, float* o) {
   }
 }
 
-// `Kernel` scores a block's keys into [rows, block_keys] and adds their weighted values to o.
+// `Kernel` scores a block's keys into [rows, block_keys] and adds their weighted values to o; it is told of the block
+// after that too, so that it may ask for its keys.
 template <class Cache, class Kernel>
 void run_strips(const DecodePart<Cache>& part, Kernel& kernel) {
   const F32 d;
@@ -103,8 +159,12 @@ void run_strips(const DecodePart<Cache>& part, Kernel& kernel) {
   std::fill_n(sums, rows * lanes, 0.0f);
   std::fill_n(part.o, part.rows * part.head_dim, 0.0f);
   std::fill_n(part.maximum, rows, lowest_maximum);
+  const auto block = [&](std::size_t first) {
+    first = std::min(first, part.strips.size());
+    return part.strips.subspan(first, std::min<std::size_t>(block_strips, part.strips.size() - first));
+  };
   for (std::size_t first = 0; first < part.strips.size(); first += block_strips) {
-    const Strips strips = part.strips.subspan(first, std::min<std::size_t>(block_strips, part.strips.size() - first));
+    const Strips strips = block(first);
     kernel.score(strips, scores);
     hide(strips, part.sight, part.rows, scores);
     const std::int64_t keys = static_cast<std::int64_t>(strips.size()) * strip_keys;
@@ -113,7 +173,8 @@ void run_strips(const DecodePart<Cache>& part, Kernel& kernel) {
           soften(keys, scores + r * block_keys, part.maximum[r], sums + static_cast<std::size_t>(r) * lanes);
       if (factor != 1.0f) rescale(factor, part.head_dim, part.o + r * part.head_dim);
     }
-    kernel.accumulate(strips, scores, part.o);
+    const Strips next = block(first + block_strips);
+    kernel.accumulate(strips, next.empty() ? strips : next, scores, part.o);
   }
   kernel.finish(part.o);
   for (std::size_t r = 0; r < rows; ++r) part.sum[r] = hn::GetLane(hn::SumOfLanes(d, hn::Load(d, sums + r * lanes)));

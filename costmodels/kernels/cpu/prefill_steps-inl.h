@@ -34,30 +34,6 @@ HWY_INLINE void store_row(hn::Vec<Row<float>> values, Bf16* to) {
   for (std::size_t i = 0; i < square; ++i) to[i] = to_bf16(rounded[i]);
 }
 
-// 2^x for x up to 127, zero far below: a polynomial for the part after the point, minimax in relative error on [0, 1).
-// AVX-512 takes x apart and puts the power back in one instruction each, saturating by itself. 5 multiply-adds are
-// exact to 7.5e-8, the spacing of f32; 3 to 7.5e-5, a fiftieth of the spacing of bf16.
-#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
-// The zeroing forms with every lane kept: g++ 12 takes what the plain ones leave undefined for a mistake of the caller.
-constexpr __mmask16 every_lane = 0xffff;
-HWY_INLINE V after_the_point(V x) {
-  return V{_mm512_maskz_reduce_ps(every_lane, x.raw, 0x09)};
-}  // x - floor(x), no exceptions
-HWY_INLINE V scale_by_power(V p, V x) { return V{_mm512_maskz_scalef_ps(every_lane, p.raw, x.raw)}; }  // p 2^floor(x)
-
-HWY_INLINE V exp2_f32(F32 d, V x) {
-  const V f = after_the_point(x);
-  V p = hn::MulAdd(f, hn::Set(d, 0.00187757667f), hn::Set(d, 0.00898934009f));
-  p = hn::MulAdd(f, p, hn::Set(d, 0.0558263181f));
-  p = hn::MulAdd(f, p, hn::Set(d, 0.240153617f));
-  p = hn::MulAdd(f, p, hn::Set(d, 0.693153073f));
-  p = hn::MulAdd(f, p, hn::Set(d, 0.999999925f));
-  return scale_by_power(p, x);
-}
-#else
-HWY_INLINE V exp2_f32(F32 d, V x) { return exp2_nonpositive(d, x); }
-#endif
-
 // One step takes one key_dim of K Q^T, one key of V^T P^T.
 struct F32Steps {
   using Element = float;
