@@ -4,6 +4,7 @@
 // FLOPs      4 batch n_heads pairs head_dim, `pairs` the scores a causal mask, window and sinks leave
 #include "costmodels/kernels/cpu/prefill_attention.h"
 
+#include <fmt/format.h>
 #include <hwy/aligned_allocator.h>
 #include <oneapi/tbb/parallel_for.h>
 #include <oneapi/tbb/task_arena.h>
@@ -74,7 +75,7 @@ std::size_t open_tiles(const PrefillBlock<T>& block, Scratch& scratch,
       tile.head_bit = 1U << head;
       tile.first_query = place.first_query + done;
       tile.queries = std::min(static_cast<std::int64_t>(width), place.queries - done);
-      tile.first_position = block.shape->context - block.shape->query_length + tile.first_query;
+      tile.first_position = block.position + tile.first_query;
       open_queries(block, tile);
       open_softmax(block, tile);
       done += tile.queries;
@@ -185,8 +186,8 @@ struct Workspace {
 };
 
 template <class T, class FindSegments>
-void run_tasks(const Attention& shape, const PrefillOperands<T>& in, std::int64_t heads, std::int64_t queries,
-               FindSegments find) {
+void run_tasks(const Attention& shape, const PrefillOperands<T>& in, std::int64_t position, std::int64_t heads,
+               std::int64_t queries, FindSegments find) {
   const BlockPlan plan(shape, heads, queries);
   const auto tile = static_cast<std::int64_t>(HWY_DYNAMIC_DISPATCH(query_tile)());
   const std::int64_t tiles = std::min(heads, most_heads_a_block) * ((queries + tile - 1) / tile + 1);
@@ -199,6 +200,7 @@ void run_tasks(const Attention& shape, const PrefillOperands<T>& in, std::int64_
     const std::int64_t first_key = (place.batch * shape.context * shape.n_kv_heads + place.kv_head) * shape.head_dim;
     run(PrefillBlock<T>{.shape = &shape,
                         .place = place,
+                        .position = position,
                         .q = in.q.data() + first,
                         .k = in.k.data() + first_key,
                         .v = in.v.data() + first_key,
@@ -225,15 +227,39 @@ void check(const Attention& shape, const PrefillOperands<T>& in) {
   check_bias(shape, in.bias);
 }
 
-template <class T>
-void prefill(const Attention& shape, const PrefillOperands<T>& in) {
-  check(shape, in);
+std::int64_t first_position(const Attention& shape) { return shape.context - shape.query_length; }
+
+// Heads of a group share a task; each brings queries that fill its tiles, fewer where threads would be left idle.
+template <class T, class FindSegments>
+void run_groups(const Attention& shape, const PrefillOperands<T>& in, std::int64_t position, FindSegments find) {
   const std::int64_t heads = std::min<std::int64_t>(shape.n_heads / shape.n_kv_heads, most_heads_a_block);
   const auto tile = static_cast<std::int64_t>(HWY_DYNAMIC_DISPATCH(query_tile)());
   std::int64_t queries = tile * std::max<std::int64_t>(1, tiles_a_block / heads);
   while (queries > tile && BlockPlan(shape, heads, queries).tasks() < tasks_a_thread * threads()) queries -= tile;
-  run_tasks(shape, in, heads, queries,
-            [&](const BlockPlace& place, std::vector<KeySegment>& segments) { find_segments(shape, place, segments); });
+  run_tasks(shape, in, position, heads, queries, find);
+}
+
+template <class T>
+void prefill(const Attention& shape, const PrefillOperands<T>& in) {
+  check(shape, in);
+  run_groups(shape, in, first_position(shape), [&](const BlockPlace& place, std::vector<KeySegment>& segments) {
+    find_segments(shape, place, segments);
+  });
+}
+
+template <class T>
+void attend_ranges(const Attention& shape, std::span<const KeyRange> ranges, const PrefillOperands<T>& in) {
+  check(shape, in);
+  for (const KeyRange& range : ranges) {
+    if (range.first >= 0 && range.count >= 0 && range.first + range.count <= shape.context) continue;
+    throw InputError(fmt::format("keys {} to {}: range attention: use ranges within the context of {}", range.first,
+                                 range.first + range.count, shape.context));
+  }
+  // Queries that stand behind the last key see all of them.
+  run_groups(shape, in, shape.context, [&](const BlockPlace&, std::vector<KeySegment>& segments) {
+    segments.clear();
+    for (const KeyRange& range : ranges) segments.push_back({range.first, range.count, ~std::uint32_t{0}});
+  });
 }
 
 // Queries of a task: a whole block of the mask, or equal parts of one too large.
@@ -258,7 +284,7 @@ void sparse_prefill(const Attention& shape, const BlockMask& mask, const Prefill
   const std::int64_t tiles = (queries + tile - 1) / tile + 1;
   const std::int64_t heads = std::min<std::int64_t>(shape.n_heads / shape.n_kv_heads, most_heads_a_block);
   run_tasks(
-      dense, in, std::min(heads, std::max<std::int64_t>(1, 2 * tiles_a_block / tiles)), queries,
+      dense, in, first_position(dense), std::min(heads, std::max<std::int64_t>(1, 2 * tiles_a_block / tiles)), queries,
       [&](const BlockPlace& place, std::vector<KeySegment>& segments) { find_segments(dense, mask, place, segments); });
 }
 
@@ -275,6 +301,14 @@ void prefill_attention(const Attention& shape, std::span<const float> q, std::sp
 void prefill_attention(const Attention& shape, std::span<const Bf16> q, std::span<const Bf16> k,
                        std::span<const Bf16> v, std::span<Bf16> o) {
   prefill<Bf16>(shape, {q, k, v, o});
+}
+
+void range_attention(const Attention& shape, std::span<const KeyRange> ranges, const PrefillOperands<float>& operands) {
+  attend_ranges(shape, ranges, operands);
+}
+
+void range_attention(const Attention& shape, std::span<const KeyRange> ranges, const PrefillOperands<Bf16>& operands) {
+  attend_ranges(shape, ranges, operands);
 }
 
 void sparse_prefill_attention(const Attention& shape, const BlockMask& mask, const PrefillOperands<float>& operands) {

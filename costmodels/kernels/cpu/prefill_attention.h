@@ -33,8 +33,19 @@ void prefill_attention(const Attention& shape, std::span<const float> q, std::sp
 void prefill_attention(const Attention& shape, std::span<const Bf16> q, std::span<const Bf16> k,
                        std::span<const Bf16> v, std::span<Bf16> o);
 
-/// The same, of only the key blocks that the mask keeps; time follows their number. shape.sparsity is not read, as the
-/// mask says it, and there is no window. Throws InputError also where check_mask does.
+/// Keys [first, first + count) of a sequence's context.
+struct KeyRange {
+  std::int64_t first = 0;
+  std::int64_t count = 0;
+};
+
+/// The same without the causal mask: every query sees the keys of `ranges`, which do not overlap, and no others.
+void range_attention(const Attention& shape, std::span<const KeyRange> ranges, const PrefillOperands<float>& operands);
+void range_attention(const Attention& shape, std::span<const KeyRange> ranges, const PrefillOperands<Bf16>& operands);
+
+/// Causal softmax attention again, of only the key blocks that the mask keeps; time follows their number.
+/// shape.sparsity is not read, as the mask says it, and there is no window. Throws InputError also where check_mask
+/// does.
 void sparse_prefill_attention(const Attention& shape, const BlockMask& mask, const PrefillOperands<float>& operands);
 void sparse_prefill_attention(const Attention& shape, const BlockMask& mask, const PrefillOperands<Bf16>& operands);
 

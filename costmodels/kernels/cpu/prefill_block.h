@@ -65,8 +65,9 @@ template <class T>
 struct PrefillBlock {
   const Attention* shape;
   BlockPlace place;
-  const T* q;  ///< of the sequence's first query and head
-  const T* k;  ///< of the sequence's first key, at the KV head
+  std::int64_t position;  ///< of the sequence's first query among the keys: it sees none after that
+  const T* q;             ///< of the sequence's first query and head
+  const T* k;             ///< of the sequence's first key, at the KV head
   const T* v;
   const float* bias_k;  ///< of the sequence's first head; null where there is none
   const float* bias_v;
