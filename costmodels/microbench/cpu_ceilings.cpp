@@ -88,6 +88,14 @@ void read_operands(Workbench& bench, double bytes, int passes) {
   });
 }
 
+void update_operands(Workbench& bench, double bytes, int passes) {
+  const std::size_t share = read_share(bench, bytes / 2);
+  on_all_cores(bench, [&](int core) {
+    const auto data = bench.results.cut<float>(static_cast<std::size_t>(core) * share, share);
+    for (int i = 0; i < passes; ++i) copy_all(data, data);
+  });
+}
+
 double measure_read(Workbench& bench, double bytes) {
   const double share_bytes = static_cast<double>(read_share(bench, bytes) * sizeof(float));
   const int passes = passes_over(share_bytes);

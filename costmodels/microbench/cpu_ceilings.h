@@ -17,6 +17,9 @@ double measure_read(Workbench& bench, double bytes);
 /// Reads operands of `bytes` `passes` times over on all cores, each its share.
 void read_operands(Workbench& bench, double bytes, int passes);
 
+/// Reads operands and writes them back in place, `bytes` both together, `passes` times over on all cores.
+void update_operands(Workbench& bench, double bytes, int passes);
+
 /// Bytes read plus bytes written a second by a copy between two halves of `bytes`.
 double measure_copy(Workbench& bench, double bytes);
 

@@ -13,12 +13,6 @@ namespace archfront::cpu {
 
 namespace {
 
-double ceiling(Workbench& bench, Against against, double bytes) {
-  if (against == Against::f32_flops) return measure_f32_flops(bench);
-  if (against == Against::bf16_flops) return measure_bf16_flops(bench);
-  return measure_copy(bench, bytes);
-}
-
 template <class Body>
 double seconds_of(Body body) {
   const auto start = std::chrono::steady_clock::now();
@@ -51,10 +45,12 @@ void run(benchmark::State& state, double work, const Launch& launch, double limi
 }
 
 void run_against(benchmark::State& state, Workbench& bench, Against against, double work, const Launch& launch) {
-  if (against != Against::read_bytes) return run(state, work, launch, ceiling(bench, against, work), 0, nullptr);
+  if (against == Against::f32_flops) return run(state, work, launch, measure_f32_flops(bench), 0, nullptr);
+  if (against == Against::bf16_flops) return run(state, work, launch, measure_bf16_flops(bench), 0, nullptr);
+  const auto move = against == Against::read_bytes ? read_operands : update_operands;
   // Passes of some hundred microseconds, long beside starting the threads.
   const int passes = std::max(1, static_cast<int>(20e6 / work));
-  run(state, work, launch, 0, work * passes, [&] { read_operands(bench, work, passes); });
+  run(state, work, launch, 0, work * passes, [&] { move(bench, work, passes); });
 }
 
 void add(const std::string& name, std::function<void(benchmark::State&)> body) {

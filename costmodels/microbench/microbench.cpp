@@ -12,29 +12,10 @@
 #include <vector>
 
 #include "costmodels/kernels/cpu/gemm.h"
-#include "costmodels/kernels/cpu/linear_scan.h"
 #include "costmodels/microbench/kernel_benchmark.h"
 
 namespace archfront::cpu {
 namespace {
-
-void add_scan(Workbench& bench, ScanKind kind, bool decode, int n_heads, std::int64_t length) {
-  const Scan shape{.kind = kind, .decode = decode, .n_heads = n_heads, .length = length};
-  const std::size_t rows = count(n_heads * length);
-  const std::size_t state = count(std::int64_t{n_heads} * shape.key_dim * shape.value_dim);
-  const std::string name = fmt::format("linear_scan/{}/{}/f32/heads:{}/dim:128/length:{}", to_string(kind),
-                                       decode ? "decode" : "prefill", n_heads, length);
-  // A decode step reads and writes its state.
-  const double work = decode ? 8 * static_cast<double>(state) : flops(shape);
-  add_benchmark(bench, name, decode ? Against::copied_bytes : Against::f32_flops, work, [=, &bench] {
-    return [=, q = bench.inputs.cut<float>(0, rows * 128), k = bench.inputs.cut<float>(rows * 128, rows * 128),
-            v = bench.inputs.cut<float>(2 * rows * 128, rows * 128), o = bench.results.cut<float>(0, rows * 128),
-            states = bench.results.cut<float>(rows * 128, state), log_alpha = std::vector<float>(rows, -0.05f),
-            beta = std::vector<float>(kind == ScanKind::gated_delta ? rows : 0, 1.0f / 128)] {
-      linear_scan(shape, ScanOperands<float>{q, k, v, log_alpha, beta, states, o});
-    };
-  });
-}
 
 template <class T>
 void add_gemm(Workbench& bench, std::int64_t m, std::int64_t n, std::int64_t k) {
@@ -52,11 +33,7 @@ void add_gemm(Workbench& bench, std::int64_t m, std::int64_t n, std::int64_t k) 
 void add_all(Workbench& bench) {
   add_prefill_benchmarks(bench);
   add_decode_benchmarks(bench);
-  for (const ScanKind kind : {ScanKind::scalar_gate, ScanKind::gated_delta}) {
-    add_scan(bench, kind, false, 16, 2048);
-    add_scan(bench, kind, true, 16, 1);
-    add_scan(bench, kind, true, 1024, 1);
-  }
+  add_scan_benchmarks(bench);
   add_gemm<float>(bench, 1024, 2048, 2048);
   add_gemm<Bf16>(bench, 1024, 2048, 2048);
   add_gemm<float>(bench, 1, 8192, 4096);

@@ -78,7 +78,7 @@ void step_all(const Scan& shape, const ScanOperands<T>& operands) {
     for (std::size_t index = range.begin(); index < range.end(); ++index) {
       const bool last = index + 1 == range.end();
       const ScanHead<T> next = last ? head : head_at(shape, operands, tasks, index + 1);
-      scan_step(head, last ? nullptr : next.state);
+      scan_step(head, last ? nullptr : &next);
       head = next;
     }
   });

@@ -33,10 +33,10 @@ struct ScanHead {
   T* o;
 };
 
-/// One token by the recurrence. `next_state` is the state that the caller steps next, with rows of the same length, or
-/// null: it is fetched while this one is written.
-void scan_step(const ScanHead<float>& head, const float* next_state);
-void scan_step(const ScanHead<Bf16>& head, const float* next_state);
+/// One token by the recurrence. `next` is the head that the caller steps next, or null: what it needs is fetched while
+/// this one is written.
+void scan_step(const ScanHead<float>& head, const ScanHead<float>* next);
+void scan_step(const ScanHead<Bf16>& head, const ScanHead<Bf16>* next);
 
 /// Floats of scratch, 64-byte aligned, that scan_chunks needs for a head of these dimensions.
 std::size_t scan_scratch(std::size_t key_dim, std::size_t columns);
