@@ -105,36 +105,47 @@ double flops_of(const Scan& s) {
       static_cast<double>(s.batch) * s.n_heads * static_cast<double>(s.length) * scan_flops_per_token(s);
   return s.backward ? backward_products * forward : forward;
 }
-/// Forward 2 W, gradient of the weights 2 W, gradient of the inputs of all matrices but the first, read 2 W, and about
-/// 5 W elementwise each chunk for momentum, decay and step.
+/// A token runs its key and its query, 2 W each, and passes gradients back through all matrices but the first.
+/// Gradients by the weights, 2 W, are summed twice over a chunk: with the weights they have in the momentum at its end,
+/// and with those they have in the memory (arXiv:2501.00663, section 3.2). A chunk of one token needs one sum. About 5
+/// W elementwise each chunk are for momentum, decay and step.
 double flops_of(const NeuralMemory& m) {
   const double w = memory_weights(m);
   const double first = m.depth == 1 ? w : static_cast<double>(m.key_dim) * m.hidden;
   const double length = static_cast<double>(m.length);
-  const double chunks = m.decode ? length : std::ceil(length / m.chunk);
-  const double forward =
-      static_cast<double>(m.batch) * m.n_heads * (length * (6 * w + 2 * (w - first)) + chunks * 5 * w);
+  const double chunk = m.decode ? 1 : static_cast<double>(m.chunk);
+  const double sums = chunk == 1 ? 1 : 2;
+  const double forward = static_cast<double>(m.batch) * m.n_heads *
+                         (length * (4 * w + 2 * (w - first) + 2 * sums * w) + std::ceil(length / chunk) * 5 * w);
   return m.backward ? backward_products * forward : forward;
 }
-/// Query-key pairs of one sequence: each block with its past segments and the feedback tokens, and the feedback
-/// tokens with the block and themselves (arXiv:2404.09173, section 2.2).
+/// Keys that the first `tokens` tokens of a sequence see: the feedback tokens, up to `segments` blocks before their
+/// own, and their own up to themselves.
+double feedback_token_pairs(const FeedbackAttention& a, double tokens) {
+  const double b = a.block, m = a.segments;
+  const double blocks = std::floor(tokens / b), rest = tokens - blocks * b;
+  const double ramp = std::min(blocks, m);  // blocks with fewer than `segments` before them
+  const double segments = ramp * (ramp - 1) / 2 + (blocks - ramp) * m;
+  return tokens * a.feedback + b * b * segments + rest * b * ramp + blocks * causal_sum(0, b, b) +
+         causal_sum(0, rest, b);
+}
+/// Blocks that the new tokens lie in, and those that they complete.
+struct FeedbackBlocks {
+  double touched, completed;
+};
+FeedbackBlocks feedback_blocks(const FeedbackAttention& a) {
+  const double first = std::floor(static_cast<double>(a.context - a.query_length) / a.block);
+  const double last = static_cast<double>(a.context) / a.block;
+  return {std::ceil(last) - first, std::floor(last) - first};
+}
+/// Query-key pairs of one sequence. Where a block is complete, the feedback tokens see themselves and it
+/// (arXiv:2404.09173, section 2.2); decoding is charged its share of that.
 double feedback_pairs(const FeedbackAttention& a) {
   const double b = a.block, f = a.feedback;
   if (a.decode) return static_cast<double>(a.query_length) * (feedback_keys(a) + f * (f + b) / b);
-  double pairs = 0;
-  const double first = static_cast<double>(a.context - a.query_length), last = static_cast<double>(a.context);
-  // blocks with fewer segments behind them than `segments` come first; all later ones are alike
-  const double ramp = std::min(last, b * (a.segments + 1.0));
-  for (double start = std::floor(first / b) * b; start < ramp; start += b) {
-    const double from = std::max(start, first) - start, to = std::min(start + b, last) - start;
-    pairs += (to - from) * (f + start) + causal_sum(from, to, b);
-  }
-  const double alike = last - std::max(ramp, first);
-  if (alike > 0) {
-    const double whole = std::floor(alike / b), rest = alike - whole * b;
-    pairs += alike * (f + a.segments * b) + whole * causal_sum(0, b, b) + causal_sum(0, rest, b);
-  }
-  return pairs + std::ceil((last - first) / b) * f * (f + b);
+  return feedback_token_pairs(a, static_cast<double>(a.context)) -
+         feedback_token_pairs(a, static_cast<double>(a.context - a.query_length)) +
+         feedback_blocks(a).completed * f * (f + b);
 }
 double flops_of(const FeedbackAttention& a) {
   const double forward = 4.0 * static_cast<double>(a.batch) * a.n_heads * a.head_dim * feedback_pairs(a);
@@ -168,18 +179,25 @@ double bytes_of(const Scan& s) {
 }
 double bytes_of(const NeuralMemory& m) {
   const double heads = static_cast<double>(m.batch) * m.n_heads;
-  const double activations = 4 * heads * static_cast<double>(m.length) * m.key_dim * bytes_per_element(m.precision);
+  // q, k, v, o and three rates
+  const double activations = heads * static_cast<double>(m.length) *
+                             (4 * m.key_dim * bytes_per_element(m.precision) + 3 * bytes_per_element(Precision::f32));
   // weights and momentum, read and written
   const double state = 4 * heads * memory_weights(m) * bytes_per_element(Precision::f32);
   return (m.backward ? 2 : 1) * activations + state;
 }
 double bytes_of(const FeedbackAttention& a) {
-  const double rows = static_cast<double>(a.batch) * static_cast<double>(a.query_length) * a.n_heads * a.head_dim *
-                      bytes_per_element(a.precision);
-  const double keys = a.decode ? feedback_keys(a) : static_cast<double>(a.context);
-  const double cache =
-      static_cast<double>(a.batch) * keys * a.n_kv_heads * a.head_dim * bytes_per_element(a.kv_precision);
-  return a.backward ? 4 * rows + 4 * cache : 2 * rows + 2 * cache;
+  const double query = static_cast<double>(a.n_heads) * a.head_dim * bytes_per_element(a.precision);
+  const double key = static_cast<double>(a.n_kv_heads) * a.head_dim * bytes_per_element(a.kv_precision);
+  double queries = static_cast<double>(a.query_length), keys = feedback_keys(a);
+  if (!a.decode) {
+    const FeedbackBlocks blocks = feedback_blocks(a);
+    const double past = std::floor(static_cast<double>(a.context - a.query_length) / a.block) - a.segments;
+    queries += blocks.completed * a.feedback;
+    keys = static_cast<double>(a.context) - std::max(0.0, past) * a.block + blocks.touched * a.feedback;
+  }
+  const double forward = 2 * static_cast<double>(a.batch) * (queries * query + keys * key);
+  return a.backward ? 2 * forward : forward;
 }
 double bytes_of(const Elementwise& e) { return e.read_bytes + e.written_bytes; }
 double bytes_of(const Embedding& e) {

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstdint>
+
 #include "costmodels/errors.h"
 
 namespace archfront {
@@ -67,6 +70,92 @@ TEST(Operations, DecodeScanReadsAndWritesItsStateOnce) {
   const double activations = 4.0 * 16 * (2.0 * 256 * 2 + 2 * 4);
   EXPECT_DOUBLE_EQ(minimum_bytes(scan), 2 * state + activations);
   EXPECT_DOUBLE_EQ(flops(scan), 4.0 * 16 * 7 * 128 * 128);
+}
+
+/// FLOPs a token and head at 128 x 128, chunks of 64, summed by hand: the state's products 4 or 6 x 16384; with the
+/// delta rule 64 (6 + 4) 128 + 64^2, without 2 x 64 (128 + 128). Decode: 4 or 6 x 16384, and 16384 for a gate.
+TEST(Operations, EveryKindOfScanCostsWhatItsProductsSum) {
+  struct Case {
+    ScanKind kind;
+    double prefill, decode, gates;
+  };
+  constexpr Case cases[] = {
+      {ScanKind::linear, 98'304, 65'536, 0},        {ScanKind::scalar_gate, 98'304, 81'920, 1},
+      {ScanKind::vector_gate, 98'304, 81'920, 128}, {ScanKind::delta, 184'320, 98'304, 1},
+      {ScanKind::gated_delta, 184'320, 114'688, 2}, {ScanKind::vector_gated_delta, 184'320, 114'688, 129}};
+  for (const Case& c : cases) {
+    Scan scan{.kind = c.kind, .batch = 2, .n_heads = 3, .length = 256};
+    EXPECT_DOUBLE_EQ(flops(scan), 2.0 * 3 * 256 * c.prefill) << to_string(c.kind);
+    EXPECT_DOUBLE_EQ(minimum_bytes(scan), 6.0 * (256 * (4 * 128 * 2 + 4 * c.gates) + 128 * 128 * 4))
+        << to_string(c.kind);
+    scan.decode = true;
+    scan.length = 1;
+    EXPECT_DOUBLE_EQ(flops(scan), 6 * c.decode) << to_string(c.kind);
+    EXPECT_DOUBLE_EQ(minimum_bytes(scan), 6.0 * (4 * 128 * 2 + 4 * c.gates + 2 * 128 * 128 * 4)) << to_string(c.kind);
+  }
+}
+
+/// Per token in units of the weights W: key 2, query 2, two weighted sums of gradients 4; back through the second of
+/// two equal matrices 1, through the other two of three (here 5/6 of W) 10/6. Per chunk 5. Decode sums once.
+TEST(Operations, NeuralMemoryCostsItsPassesAndItsSums) {
+  NeuralMemory memory{.batch = 2, .n_heads = 3, .key_dim = 64, .hidden = 256, .depth = 1, .chunk = 64, .length = 130};
+  EXPECT_DOUBLE_EQ(memory_weights(memory), 4096);
+  EXPECT_DOUBLE_EQ(flops(memory), 6.0 * 4096 * (130 * 8 + 3 * 5));
+  memory.depth = 2;
+  EXPECT_DOUBLE_EQ(memory_weights(memory), 32'768);
+  EXPECT_DOUBLE_EQ(flops(memory), 6.0 * 32'768 * (130 * 9 + 3 * 5));
+  memory.depth = 3;
+  EXPECT_DOUBLE_EQ(memory_weights(memory), 98'304);
+  EXPECT_NEAR(flops(memory), 6.0 * 98'304 * (130 * (8 + 10.0 / 6) + 3 * 5), 1e-3);
+  EXPECT_DOUBLE_EQ(minimum_bytes(memory), 6.0 * (130 * (4 * 64 * 2 + 3 * 4) + 4 * 98'304 * 4));
+  memory.decode = true;
+  memory.depth = 2;
+  memory.length = 1;
+  EXPECT_DOUBLE_EQ(flops(memory), 6.0 * 32'768 * (7 + 5));
+  EXPECT_DOUBLE_EQ(minimum_bytes(memory), 6.0 * (4 * 64 * 2 + 3 * 4 + 4 * 32'768 * 4));
+}
+
+/// Keys that each new token, and each feedback token of a block completed, sees, counted one by one.
+double counted_feedback_pairs(const FeedbackAttention& a) {
+  double pairs = 0;
+  for (std::int64_t p = a.context - a.query_length; p < a.context; ++p) {
+    const std::int64_t block = p / a.block, from = std::max<std::int64_t>(0, block - a.segments) * a.block;
+    pairs += static_cast<double>(a.feedback + p + 1 - from);
+    if ((p + 1) % a.block == 0) pairs += static_cast<double>(a.feedback) * (a.feedback + a.block);
+  }
+  return pairs;
+}
+
+TEST(Operations, FeedbackPairsMatchACount) {
+  for (const int segments : {0, 1, 3}) {
+    for (const std::int64_t past : {0, 3, 8, 29, 100}) {
+      for (const std::int64_t queries : {1, 5, 8, 37, 80}) {
+        const FeedbackAttention a{.batch = 2,
+                                  .n_heads = 4,
+                                  .head_dim = 16,
+                                  .block = 8,
+                                  .segments = segments,
+                                  .feedback = 2,
+                                  .query_length = queries,
+                                  .context = past + queries};
+        EXPECT_DOUBLE_EQ(flops(a), 4.0 * 2 * 4 * 16 * counted_feedback_pairs(a))
+            << "segments " << segments << ", past " << past << ", queries " << queries;
+      }
+    }
+  }
+}
+
+/// The paper's defaults, arXiv:2404.09173, section 2: blocks of 1024, 3 segments, 64 feedback tokens. A later block:
+/// 1024 (64 + 3 x 1024 + 512.5) + 64 (64 + 1024) pairs, over 4160 keys.
+TEST(Operations, FeedbackAttentionOfOneBlockIsTheSameAtEveryContext) {
+  FeedbackAttention a{.n_heads = 8, .n_kv_heads = 2, .query_length = 1024, .context = 1024 * 10};
+  EXPECT_DOUBLE_EQ(flops(a), 4.0 * 8 * 128 * (1024 * (64 + 3 * 1024 + 512.5) + 64 * (64 + 1024)));
+  EXPECT_DOUBLE_EQ(minimum_bytes(a), 2.0 * 2 * 128 * ((1024 + 64) * 8 + (4 * 1024 + 64) * 2));
+  a.decode = true;
+  a.query_length = 1;
+  // on average half of its block; the feedback tokens' update is spread over the block's tokens
+  EXPECT_DOUBLE_EQ(flops(a), 4.0 * 8 * 128 * (64 + 3.5 * 1024 + 64 * (64 + 1024) / 1024.0));
+  EXPECT_DOUBLE_EQ(minimum_bytes(a), 2.0 * 2 * 128 * (8 + (64 + 3.5 * 1024) * 2));
 }
 
 TEST(Operations, BackwardAttentionIsFiveProductsToTwo) {
