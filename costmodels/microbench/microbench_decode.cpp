@@ -53,6 +53,27 @@ void add_dense(Workbench& bench, const Attention& shape) {
   });
 }
 
+/// A step that selects a tenth of the pages and attends over them, against reading as many bytes: the bounds and what
+/// is kept.
+template <class T>
+void add_paged(Workbench& bench, const Attention& shape) {
+  const std::size_t half = half_of(shape);
+  const std::size_t queries = count(shape.batch * shape.n_heads * shape.head_dim);
+  const double kept_share = static_cast<double>(pages_kept(shape)) / static_cast<double>(page_count(shape));
+  const double bytes = static_cast<double>(half * sizeof(T)) * (2 * kept_share + 2.0 / page_keys);
+  add_benchmark(bench, name_of("paged_attention/kept:10%", shape), Against::read_bytes, bytes, [=, &bench] {
+    const KeyValueCache<T> cache{bench.inputs.cut<T>(0, half), bench.inputs.cut<T>(half, half), shape.context};
+    const auto q = bench.results.cut<float>(queries, queries), o = bench.results.cut<float>(0, queries);
+    std::vector<T> bounds(2 * half / page_keys);
+    bound_pages(shape, cache, 0, std::span<T>(bounds));
+    std::vector<std::int32_t> kept(count(shape.n_kv_heads * pages_kept(shape)));
+    return [=]() mutable {
+      select_pages(shape, PageChoice::kv_head, q, std::span<const T>(bounds), kept);
+      paged_attention(shape, PageChoice::kv_head, kept, q, cache, {}, o);
+    };
+  });
+}
+
 }  // namespace
 
 void add_decode_benchmarks(Workbench& bench) {
@@ -75,6 +96,13 @@ void add_decode_benchmarks(Workbench& bench) {
       add(8, 1, 128, 1);
       add(8, 8, 128, 4);
     }
+  }
+  for (const int n_heads : {8, 64}) {
+    Attention shape{.decode = true, .n_heads = n_heads, .n_kv_heads = 8, .context = 32768, .sparsity = 0.9};
+    shape.kv_precision = Precision::f32;
+    add_paged<float>(bench, shape);
+    shape.kv_precision = Precision::bf16;
+    add_paged<Bf16>(bench, shape);
   }
 }
 

@@ -85,10 +85,11 @@ ARCHFRONT_DOT_INLINE void score_bytes(const std::int8_t* keys, const float* key_
   }
 }
 
-// o[r, 0..] += sum over the strips' keys of weights[r, j] v_j[0..], `vectors` vectors wide.
-template <std::size_t rows, std::size_t vectors>
-ARCHFRONT_DOT_INLINE void accumulate_bytes(const std::int8_t* values, Strips strips, const RoundedRows& weights,
-                                           std::int64_t head_dim, float* o) {
+// o[r, 0..] += sum over the strips' keys of weights[r, j] v_j[0..], `vectors` vectors wide; ahead(s) is what to ask for
+// meanwhile.
+template <std::size_t rows, std::size_t vectors, class NextOf>
+ARCHFRONT_DOT_INLINE void accumulate_bytes(const std::int8_t* values, Strips strips, NextOf ahead,
+                                           const RoundedRows& weights, std::int64_t head_dim, float* o) {
   __m512i high[rows][vectors], low[rows][vectors];
 #pragma GCC unroll 4
   for (std::size_t r = 0; r < rows; ++r) {
@@ -96,9 +97,11 @@ ARCHFRONT_DOT_INLINE void accumulate_bytes(const std::int8_t* values, Strips str
     for (std::size_t c = 0; c < vectors; ++c) high[r][c] = low[r][c] = _mm512_setzero_si512();
   }
   std::int64_t from = 0;
-  for (const Strip& strip : strips) {
-    const std::int8_t* row = values + strip.key * head_dim;
+  for (std::size_t s = 0; s < strips.size(); ++s) {
+    Ahead next = ahead(s);
+    const std::int8_t* row = values + strips[s].key * head_dim;
     for (std::int64_t j = 0; j < strip_keys; j += 4, row += 4 * head_dim, from += 4) {
+      next.step();
       __m512i weight_high[rows], weight_low[rows];
 #pragma GCC unroll 4
       for (std::size_t r = 0; r < rows; ++r) {
@@ -140,13 +143,15 @@ class BytesKernel {
     for (std::int64_t r = 0; r < part.rows; ++r) round_query(r);
   }
 
+  std::size_t strips_at_once() const { return strips_of_block(part_.rows, part_.head_dim); }
+
   ARCHFRONT_DOT void score(Strips strips, float* scores) {
     const std::int64_t dim = part_.head_dim, groups = (part_.rows + 7) / 8;
     for (const Strip& strip : strips) {
       const std::int8_t* keys = part_.cache.k + strip.key * dim;
       for (std::int64_t group = 0; group < groups; ++group) {
         const std::int64_t first = 8 * group;
-        const bool few = part_.rows <= 2;
+        const bool few = part_.rows == 1;
         const Ahead next(part_.cache.v + strip.key * dim, few ? 0 : strip_keys * dim, group, groups, dim / 4);
         score_rows(keys, part_.cache.k_scales + strip.key, next, first, scores + first * block_keys);
       }
@@ -154,22 +159,15 @@ class BytesKernel {
     }
   }
 
-  ARCHFRONT_DOT void accumulate(Strips strips, Strips, float* weights, float* o) {
+  ARCHFRONT_DOT void accumulate(Strips strips, Strips next, float* weights, float* o) {
     scale_weights(strips, part_.cache.v_scales, part_.rows, weights);
     const std::int64_t keys = static_cast<std::int64_t>(strips.size()) * strip_keys;
     for (std::int64_t r = 0; r < part_.rows; ++r) round_weights(weights + r * block_keys, keys, r);
     for (std::int64_t r = 0; r < part_.rows;) {
       const std::int64_t left = part_.rows - r;
-      if (left >= 4) {
-        accumulate_rows<4, 2>(strips, r, o);
-        r += 4;
-      } else if (left >= 2) {
-        accumulate_rows<2, 4>(strips, r, o);
-        r += 2;
-      } else {
-        accumulate_rows<1, 8>(strips, r, o);
-        r += 1;
-      }
+      const std::int64_t rows = left >= 4 ? 4 : left >= 2 ? 2 : 1;
+      accumulate_group(strips, next, r, rows, o + r * part_.head_dim);
+      r += rows;
     }
   }
 
@@ -236,17 +234,29 @@ class BytesKernel {
     }
   }
 
+  ARCHFRONT_DOT void accumulate_group(Strips strips, Strips next, std::int64_t r, std::int64_t rows, float* o) const {
+    const std::int64_t vectors = part_.head_dim / 16;
+    if (rows == 4) return accumulate_rows<4, 2>(strips, next, r, o);
+    if (rows == 2)
+      return vectors % 4 == 0 ? accumulate_rows<2, 4>(strips, next, r, o) : accumulate_rows<2, 2>(strips, next, r, o);
+    if (vectors % 8 == 0) return accumulate_rows<1, 8>(strips, next, r, o);
+    if (vectors % 6 == 0) return accumulate_rows<1, 6>(strips, next, r, o);
+    return vectors % 4 == 0 ? accumulate_rows<1, 4>(strips, next, r, o) : accumulate_rows<1, 2>(strips, next, r, o);
+  }
+
   template <std::size_t rows, std::size_t vectors>
-  ARCHFRONT_DOT void accumulate_rows(Strips strips, std::int64_t r, float* o) const {
+  ARCHFRONT_DOT void accumulate_rows(Strips strips, Strips next, std::int64_t r, float* o) const {
     const std::int64_t dim = part_.head_dim;
     const RoundedRows weights{weights_.high + r * block_keys, weights_.low + r * block_keys, weights_.scale + r};
-    float* to = o + r * dim;
-    constexpr std::int64_t width = 16 * vectors;
-    std::int64_t x = 0;
-    for (; x + width <= dim; x += width) {
-      accumulate_bytes<rows, vectors>(part_.cache.v + 4 * x, strips, weights, dim, to + x);
+    constexpr auto width = static_cast<std::int64_t>(16 * vectors);
+    const std::int64_t passes = (part_.rows + 3) / 4 * (dim / width), first = r / 4 * (dim / width);
+    for (std::int64_t x = 0; x < dim; x += width) {
+      const auto ahead = [&](std::size_t s) -> Ahead {
+        if (passes == 1) return {part_.cache.k, 0, 0, 1, 1};
+        return ahead_in_pass(part_.cache.k, next, dim, {first + x / width, passes, s, strips.size()}, strip_keys / 4);
+      };
+      accumulate_bytes<rows, vectors>(part_.cache.v + 4 * x, strips, ahead, weights, dim, o + x);
     }
-    for (; x < dim; x += 32) accumulate_bytes<rows, 2>(part_.cache.v + 4 * x, strips, weights, dim, to + x);
   }
 
   const DecodePart<Int8HeadCache>& part_;

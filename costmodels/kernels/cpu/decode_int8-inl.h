@@ -59,6 +59,8 @@ inline void scale_weights(Strips strips, const float* scales, std::int64_t rows,
 struct Int8Kernel {
   const DecodePart<Int8HeadCache>& part;
 
+  std::size_t strips_at_once() const { return strips_of_block(part.rows, part.head_dim); }
+
   void score(Strips strips, float* scores) const {
     const F32 d;
     const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));

@@ -136,11 +136,14 @@ ARCHFRONT_DOT_INLINE void accumulate_pairs(RowsOf rows_of, NextOf ahead, std::si
         std::memcpy(&pair, weights + static_cast<std::int64_t>(r) * block_keys, sizeof pair);
         weight[r] = _mm512_set1_epi32(pair);
       }
+      __m512i even[vectors];
+#pragma GCC unroll 8
+      for (std::size_t c = 0; c < vectors; ++c) even[c] = _mm512_loadu_si512(row + c * pair_lanes);
+      if constexpr (rows <= 2) read_in_order();
 #pragma GCC unroll 8
       for (std::size_t c = 0; c < vectors; ++c) {
-        const __m512i even = _mm512_loadu_si512(row + c * pair_lanes);
         const __m512i odd = _mm512_loadu_si512(row + head_dim + c * pair_lanes);
-        const __m512i low = _mm512_unpacklo_epi16(even, odd), high = _mm512_unpackhi_epi16(even, odd);
+        const __m512i low = _mm512_unpacklo_epi16(even[c], odd), high = _mm512_unpackhi_epi16(even[c], odd);
 #pragma GCC unroll 8
         for (std::size_t r = 0; r < rows; ++r) {
           sum[r][2 * c] = multiply_pairs(sum[r][2 * c], weight[r], low);
@@ -165,6 +168,10 @@ class PairsKernel {
         q_(hwy::AllocateAligned<Bf16>(static_cast<std::size_t>(part.rows * (part.head_dim + block_keys)))),
         weights_(q_.get() + part.rows * part.head_dim) {
     round_to_pairs(part.q, part.rows * part.head_dim, q_.get());
+  }
+
+  std::size_t strips_at_once() const {
+    return strips_of_block(part_.rows, part_.head_dim * std::int64_t{sizeof(Bf16)});
   }
 
   ARCHFRONT_DOT void score(Strips strips, float* scores) {

@@ -1,3 +1,21 @@
+// Decode attention: the few query rows that share a KV head against its cache, split along the cache and merged (Dao et
+// al., "Flash-Decoding for long-context inference", 2023).
+// Shapes     q, o [rows, head_dim], rows = n_heads / n_kv_heads x new tokens;  k, v [context, head_dim] a head
+// FLOPs      4 rows context head_dim
+// Bytes      2 context head_dim, 4 (f32), 2 (bf16) or 1 (int8) each: K and V once
+// Intensity  rows / 2 FLOP/byte in f32, rows in bf16, 2 rows in int8, and as many products of 16-bit integers again
+// Floor      the greater of bytes / read bandwidth and FLOPs / multiply-adds
+// Plan       blocks of keys: scores, softmax, values. Up to two rows are bound by reading and read rows from end to
+// end;
+//            more are bound by arithmetic and ask for the next block a phase before it is needed, evenly spread
+// Tile       4 rows x 4 keys of scores, 4 x 4 vectors of values: 16 sums for 8 loads
+// Reached    of the read bandwidth beside it, one core of Zen 4 (20 GB/s of memory, 100 GB/s of L3), head_dim 128,
+//            2026-11-25, g++ 12.2 -O3, `microbench --threads=1 --benchmark_filter=decode_att`:
+//              memory  8:8 f32 95%, bf16 92 to 100%, int8 106%; 64:8 f32 76%, bf16 83%, int8 49%
+//              L3      8:8 f32 85%, bf16 76%, int8 60%
+// Tried      asking for lines ahead where two rows or fewer are bound by reading: 20% slower from L3. Into L1 instead
+// of
+//            L2: a third slower from memory. Every second line: a third slower
 #include "costmodels/kernels/cpu/decode_part.h"
 
 #undef HWY_TARGET_INCLUDE

@@ -244,6 +244,10 @@ struct RowsKernel {
   const DecodePart<HeadCache<T>>& part;
   Tail<T> tail = {};
 
+  std::size_t strips_at_once() const {
+    return strips_of_block(part.rows, part.head_dim * static_cast<std::int64_t>(sizeof(T)));
+  }
+
   void score(Strips strips, float* scores) {
     if (part.rows <= 4 && score_held_rows(strips, scores)) return;
     const std::int64_t groups = (part.rows + std::int64_t{most_rows} - 1) / std::int64_t{most_rows};

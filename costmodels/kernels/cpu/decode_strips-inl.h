@@ -24,9 +24,9 @@ namespace HWY_NAMESPACE {
 constexpr float masked_score = -3e38f;
 constexpr float lowest_maximum = -1e30f;
 
-// Keys a block: K and V of 64 rows of f32 and head_dim 128 are 64 KiB, so L2 holds both, the softmax's reductions are
-// shared by four vectors, and a group's scores stay in L1.
-constexpr std::int64_t block_strips = 8;
+// Keys a block, at most: a longer one shares the softmax's reductions among more and changes less often between K and
+// V.
+constexpr std::int64_t block_strips = 16;
 constexpr std::int64_t block_keys = block_strips * strip_keys;
 
 using Strips = std::span<const Strip>;
@@ -73,6 +73,8 @@ HWY_INLINE void read_in_order() { asm volatile("" ::: "memory"); }
 template <class T>
 class Tail {
  public:
+  Tail() {}  // leaves copy_ as it is
+
   const T* whole(const T* rows, const Strip& strip, std::int64_t head_dim) {
     const T* from = rows + strip.key * head_dim;
     if (strip.count == strip_keys) return from;
@@ -84,6 +86,14 @@ class Tail {
  private:
   alignas(64) T copy_[strip_keys * 512];  // of a page's two bounds a channel, 256 of them at most
 };
+
+// Strips a block of so many bytes a row: as long as possible for rows that are read without being asked for before; for
+// others K and V stay in L2, half of it at most, from being asked for to being used.
+inline std::size_t strips_of_block(std::int64_t rows, std::int64_t row_bytes) {
+  constexpr std::int64_t asked_for = 32 * 1024;
+  if (rows <= 2) return block_strips;
+  return static_cast<std::size_t>(std::clamp<std::int64_t>(asked_for / (strip_keys * row_bytes), 2, block_strips));
+}
 
 // Scores a row may not see, and those past a strip's last key, become nothing.
 inline void hide(Strips strips, const Sight* sight, std::int64_t rows, float* scores) {
@@ -159,11 +169,12 @@ void run_strips(const DecodePart<Cache>& part, Kernel& kernel) {
   std::fill_n(sums, rows * lanes, 0.0f);
   std::fill_n(part.o, part.rows * part.head_dim, 0.0f);
   std::fill_n(part.maximum, rows, lowest_maximum);
+  const std::size_t at_once = kernel.strips_at_once();
   const auto block = [&](std::size_t first) {
     first = std::min(first, part.strips.size());
-    return part.strips.subspan(first, std::min<std::size_t>(block_strips, part.strips.size() - first));
+    return part.strips.subspan(first, std::min(at_once, part.strips.size() - first));
   };
-  for (std::size_t first = 0; first < part.strips.size(); first += block_strips) {
+  for (std::size_t first = 0; first < part.strips.size(); first += at_once) {
     const Strips strips = block(first);
     kernel.score(strips, scores);
     hide(strips, part.sight, part.rows, scores);
@@ -173,7 +184,7 @@ void run_strips(const DecodePart<Cache>& part, Kernel& kernel) {
           soften(keys, scores + r * block_keys, part.maximum[r], sums + static_cast<std::size_t>(r) * lanes);
       if (factor != 1.0f) rescale(factor, part.head_dim, part.o + r * part.head_dim);
     }
-    const Strips next = block(first + block_strips);
+    const Strips next = block(first + at_once);
     kernel.accumulate(strips, next.empty() ? strips : next, scores, part.o);
   }
   kernel.finish(part.o);
