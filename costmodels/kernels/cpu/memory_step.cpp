@@ -59,6 +59,9 @@ void run_matrix(const float* weights, std::size_t in, std::size_t out, const flo
   for (; x + tile_rows * lanes <= out; x += tile_rows * lanes) {
     run_columns<tile_rows>(weights + x, in, out, key, query, key_out + x, query_out + x);
   }
+  for (; x + 4 * lanes <= out; x += 4 * lanes) {
+    run_columns<4>(weights + x, in, out, key, query, key_out + x, query_out + x);
+  }
   for (; x < out; x += 2 * lanes) run_columns<2>(weights + x, in, out, key, query, key_out + x, query_out + x);
 }
 
@@ -78,31 +81,45 @@ struct Rates {
   float eta, theta, kept;
 };
 
-// S = eta S - theta x g^T, W = kept W + S, and `back` = W g with the W from before.
-void move_matrix(const Rates& rates, std::size_t in, std::size_t out, const float* x, const float* gradient,
-                 float* weights, float* momentum, float* back) {
+// S = eta S - theta x g^T and W = kept W + S, `rows` rows at a time, and `back` = W g with the W from before where
+// `passes`.
+template <std::size_t rows, bool passes>
+void move_rows(const Rates& rates, std::size_t in, std::size_t out, const float* x, const float* gradient,
+               float* weights, float* momentum, float* back) {
   const F32 d;
   const V eta = hn::Set(d, rates.eta);
   const V kept = hn::Set(d, rates.kept);
-  for (std::size_t i = 0; i < in; ++i, weights += out, momentum += out) {
-    const V step = hn::Set(d, rates.theta * x[i]);
-    V even = hn::Zero(d);
-    V odd = hn::Zero(d);
-    for (std::size_t y = 0; y < out; y += 2 * hn::Lanes(d)) {
-#pragma GCC unroll 2
-      for (std::size_t half = 0; half < 2; ++half) {
-        const std::size_t at = y + half * hn::Lanes(d);
-        const V g = hn::Load(d, gradient + at);
+  for (std::size_t i = 0; i < in; i += rows, weights += rows * out, momentum += rows * out) {
+    V step[rows];
+    V sum[rows];
+#pragma GCC unroll 4
+    for (std::size_t r = 0; r < rows; ++r) {
+      step[r] = hn::Set(d, rates.theta * x[i + r]);
+      sum[r] = hn::Zero(d);
+    }
+    for (std::size_t y = 0; y < out; y += hn::Lanes(d)) {
+      const V g = hn::Load(d, gradient + y);
+#pragma GCC unroll 4
+      for (std::size_t r = 0; r < rows; ++r) {
+        const std::size_t at = r * out + y;
         const V w = hn::LoadU(d, weights + at);
-        V& sum = half == 0 ? even : odd;
-        sum = hn::MulAdd(w, g, sum);
-        const V s = hn::NegMulAdd(step, g, hn::Mul(eta, hn::LoadU(d, momentum + at)));
+        if (passes) sum[r] = hn::MulAdd(w, g, sum[r]);
+        const V s = hn::NegMulAdd(step[r], g, hn::Mul(eta, hn::LoadU(d, momentum + at)));
         hn::StoreU(s, d, momentum + at);
         hn::StoreU(hn::MulAdd(kept, w, s), d, weights + at);
       }
     }
-    back[i] = hn::GetLane(hn::SumOfLanes(d, hn::Add(even, odd)));
+#pragma GCC unroll 4
+    for (std::size_t r = 0; passes && r < rows; ++r) back[i + r] = hn::GetLane(hn::SumOfLanes(d, sum[r]));
   }
+}
+
+// Short rows by fours, so that their sums cost less than their elements; long ones in order, as prefetchers like it.
+template <bool passes>
+void move_matrix(const Rates& rates, std::size_t in, std::size_t out, const float* x, const float* gradient,
+                 float* weights, float* momentum, float* back) {
+  const auto move = out <= 128 ? move_rows<4, passes> : move_rows<1, passes>;
+  move(rates, in, out, x, gradient, weights, momentum, back);
 }
 
 template <class T>
@@ -135,8 +152,8 @@ void step(const MemoryHead<T>& head) {
   float* before = rows.gradient[1];
   for (std::size_t l = head.depth; l-- > 0;) {
     at -= head.inputs(l) * head.outputs(l);
-    move_matrix(rates, head.inputs(l), head.outputs(l), rows.key[l], gradient, head.weights + at, head.momentum + at,
-                before);
+    const auto move = l > 0 ? move_matrix<true> : move_matrix<false>;
+    move(rates, head.inputs(l), head.outputs(l), rows.key[l], gradient, head.weights + at, head.momentum + at, before);
     for (std::size_t x = 0; l > 0 && x < head.inputs(l); x += lanes) {
       const V slope = silu_slope(d, hn::Load(d, rows.key[l] + x), hn::Load(d, rows.sigmoid[l - 1] + x));
       hn::Store(hn::Mul(slope, hn::Load(d, before + x)), d, before + x);

@@ -12,6 +12,8 @@
 //            overflows. With vector gates it stands within the dot products: blocks of 8 tokens decay pair by pair
 //            within, and are reference points for the tiles between
 // Tile       a chunk's operands at 128 x 128 are 450 KiB at most, in L2; a row group and its operand in L1
+#include <hwy/cache_control.h>
+
 #include <algorithm>
 #include <cstdint>
 #include <utility>
@@ -111,6 +113,23 @@ void write_state(const ScanHead<T>& head, Chunk& c) {
   }
 }
 
+// Fetches the rows of a tile of tokens, from token t on: heads lie between them, where prefetchers do not look.
+template <class T>
+HWY_INLINE void fetch_tokens(const ScanHead<T>& head, std::size_t t) {
+  constexpr std::size_t line = 64;
+  for (const std::size_t end = std::min(t + tile_rows, head.length); t < end; ++t) {
+    for (std::size_t x = 0; x < head.key_dim; x += line / sizeof(T)) {
+      hwy::Prefetch(head.q + t * head.key_row + x);
+      hwy::Prefetch(head.k + t * head.key_row + x);
+    }
+    for (std::size_t x = 0; x < head.columns; x += line / sizeof(T)) hwy::Prefetch(head.v + t * head.value_row + x);
+    if (head.gate != Gate::vector) continue;
+    for (std::size_t x = 0; x < head.key_dim; x += line / sizeof(float)) {
+      hwy::Prefetch(head.log_alpha + t * head.gate_row + x);
+    }
+  }
+}
+
 template <class T>
 void run_chunk(const ScanHead<T>& head, std::size_t first, std::size_t count, Chunk& c) {
   const F32 d;
@@ -127,6 +146,7 @@ void run_chunk(const ScanHead<T>& head, std::size_t first, std::size_t count, Ch
   const float* queries = head.gate == Gate::none ? c.q : c.decayed_q;
   for (std::size_t t = 0; t < c.rows; t += tile_rows) {
     float* o = c.o + t * c.value_row;
+    fetch_tokens(head, first + chunk + t);
     multiply_rows(FromZero(), queries + t * c.key_row, c.key_row, 1, c.state, c.value_row, head.key_dim, o, c.value_row,
                   head.columns);
     multiply_rows(FromC(), c.query_scores + t * score_row, score_row, 1, c.u, c.value_row, t + tile_rows, o,
