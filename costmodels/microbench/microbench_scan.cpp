@@ -17,7 +17,7 @@ namespace {
 
 /// Gates and write strengths keep a state of the pool's values bounded however often it is updated.
 template <class T>
-void add_scan(Workbench& bench, Scan shape) {
+void add_scan(Workbench& bench, Scan shape, bool puts_off = false) {
   shape.precision = sizeof(T) == 2 ? Precision::bf16 : Precision::f32;
   const std::size_t rows = count(shape.batch * shape.n_heads * shape.length);
   const std::size_t keys = rows * count(shape.key_dim), values = rows * count(shape.value_dim);
@@ -32,8 +32,9 @@ void add_scan(Workbench& bench, Scan shape) {
             v = bench.inputs.cut<T>(2 * keys, values), states = bench.results.cut<float>(0, state),
             o = bench.results.cut<T>(state * sizeof(float) / sizeof(T), values),
             log_alpha = std::vector<float>(gates, -0.05f),
-            beta = std::vector<float>(has_delta(shape.kind) ? rows : 0, 1.0f / 128)] {
-      linear_scan(shape, ScanOperands<T>{q, k, v, log_alpha, beta, states, o});
+            beta = std::vector<float>(has_delta(shape.kind) ? rows : 0, 1.0f / 128),
+            pending = puts_off ? pending_update(shape) : std::vector<float>()]() mutable {
+      linear_scan(shape, ScanOperands<T>{q, k, v, log_alpha, beta, states, o, pending});
     };
   });
 }
@@ -103,7 +104,11 @@ void add_scan_benchmarks(Workbench& bench) {
                               ScanKind::gated_delta, ScanKind::vector_gated_delta}) {
     add_scan<float>(bench, {.kind = kind, .n_heads = 16, .length = 2048});
     add_scan<Bf16>(bench, {.kind = kind, .n_heads = 16, .length = 2048});
-    for (const int heads : {8, 64, 1024}) add_scan<float>(bench, {.kind = kind, .decode = true, .n_heads = heads});
+    for (const int heads : {8, 64, 1024}) {
+      const Scan step{.kind = kind, .decode = true, .n_heads = heads};
+      add_scan<float>(bench, step);
+      if (has_delta(kind)) add_scan<float>(bench, step, true);
+    }
   }
   for (const int depth : {1, 2, 3}) {
     add_memory(bench, {.n_heads = 8, .depth = depth, .length = 2048});

@@ -203,6 +203,52 @@ TEST(CpuLinearScan, StepsAndChunksReachTheSameState) {
   EXPECT_LT(relative_error<float>(chunked, std::vector<double>(stepped.begin(), stepped.end())), 2e-6);
 }
 
+/// Three tokens whose updates each wait for the next, and the last for being settled.
+template <class T>
+void expect_pending_steps_match(ScanKind kind) {
+  std::mt19937 engine(std::random_device{}());
+  Scan shape{.kind = kind, .batch = 1, .n_heads = 2, .key_dim = 96, .value_dim = 160, .length = 3};
+  const Operands<T> in(shape, engine);
+  const Reference wanted = reference(shape, in);
+  shape.decode = true;
+  shape.length = 1;
+  on_every_target([&] {
+    std::vector<float> state = in.state, pending = pending_update(shape);
+    std::vector<T> o = poisoned<T>(static_cast<std::int64_t>(in.v.size()));
+    for (std::size_t t = 0; t < 3; ++t) {
+      const auto row = [t](auto& all) { return std::span(all).subspan(t * all.size() / 3, all.size() / 3); };
+      linear_scan(shape, ScanOperands<T>{row(in.q), row(in.k), row(in.v), row(in.log_alpha), row(in.beta), state,
+                                         row(o), pending});
+    }
+    EXPECT_GT(relative_error<float>(state, wanted.state), 1e-3) << "the last update was not put off";
+    settle(shape, state, pending);
+    settle(shape, state, pending);  // changes nothing more
+    EXPECT_LT(relative_error<T>(o, wanted.o), tolerance<T>()) << to_string(kind);
+    EXPECT_LT(relative_error<float>(state, wanted.state), 2e-6) << to_string(kind);
+  });
+}
+
+TEST(CpuLinearScan, UpdatesThatWaitForTheNextTokenMatchTheRecurrence) {
+  for (const ScanKind kind : kinds) {
+    if (!has_strength(kind)) continue;
+    expect_pending_steps_match<float>(kind);
+    expect_pending_steps_match<Bf16>(kind);
+  }
+}
+
+TEST(CpuLinearScan, UpdatesWaitOnlyInDecodeStepsWithADeltaRule) {
+  Scan shape{.kind = ScanKind::delta, .n_heads = 1, .key_dim = 32, .value_dim = 32, .length = 2};
+  std::mt19937 engine(1);
+  const Operands<float> in(shape, engine);
+  std::vector<float> state = in.state, o(64), pending = pending_update(shape);
+  EXPECT_EQ(error_of([&] {
+              linear_scan(shape, ScanOperands<float>{in.q, in.k, in.v, {}, in.beta, state, o, pending});
+            }),
+            "pending in a prefill of delta: scan: leave it out but in decode steps with a delta rule");
+  pending.pop_back();
+  EXPECT_EQ(error_of([&] { settle(shape, state, pending); }), "pending holds 95 elements: scan: its shape needs 96");
+}
+
 TEST(CpuLinearScan, ShapesThatCannotBeAreNamed) {
   std::mt19937 engine(1);
   const Scan good{.kind = ScanKind::scalar_gate, .n_heads = 1, .key_dim = 32, .value_dim = 32, .length = 2};

@@ -1,11 +1,16 @@
 #include "costmodels/kernels/cpu/linear_scan.h"
 
+#include <fmt/format.h>
 #include <hwy/aligned_allocator.h>
 #include <oneapi/tbb/blocked_range.h>
 #include <oneapi/tbb/enumerable_thread_specific.h>
 #include <oneapi/tbb/parallel_for.h>
 #include <oneapi/tbb/task_arena.h>
 
+#include <algorithm>
+#include <string_view>
+
+#include "costmodels/errors.h"
 #include "costmodels/kernels/cpu/scan_head.h"
 #include "costmodels/kernels/cpu/scan_shape.h"
 
@@ -22,12 +27,13 @@ struct Tasks {
   std::size_t columns;
 };
 
-/// Whole heads, unless threads would be left without one: columns of a state do not depend on each other.
-Tasks tasks_of(const Scan& shape) {
+/// Whole heads, unless threads would be left without one: columns of a state do not depend on each other, but where
+/// updates are put off they share D and k.
+Tasks tasks_of(const Scan& shape, bool whole_heads) {
   const auto threads = static_cast<std::size_t>(oneapi::tbb::this_task_arena::max_concurrency());
   const auto values = static_cast<std::size_t>(shape.value_dim);
   Tasks tasks{static_cast<std::size_t>(shape.batch * shape.n_heads), 1, values};
-  while (tasks.heads * tasks.blocks < threads && tasks.columns % 64 == 0) {
+  while (!whole_heads && tasks.heads * tasks.blocks < threads && tasks.columns % 64 == 0) {
     tasks.blocks *= 2;
     tasks.columns /= 2;
   }
@@ -66,12 +72,13 @@ ScanHead<T> head_at(const Scan& shape, const ScanOperands<T>& operands, const Ta
           .log_alpha = gate == Gate::none ? nullptr : operands.log_alpha.data() + row * gates,
           .beta = has_delta(shape.kind) ? operands.beta.data() + row : nullptr,
           .state = operands.state.data() + head * dk * dv + first_column,
-          .o = operands.o.data() + row * dv + first_column};
+          .o = operands.o.data() + row * dv + first_column,
+          .pending = operands.pending.empty() ? nullptr : operands.pending.data() + head * (2 * dk + dv)};
 }
 
 template <class T>
 void step_all(const Scan& shape, const ScanOperands<T>& operands) {
-  const Tasks tasks = tasks_of(shape);
+  const Tasks tasks = tasks_of(shape, !operands.pending.empty());
   const oneapi::tbb::blocked_range<std::size_t> all(0, tasks.heads * tasks.blocks);
   oneapi::tbb::parallel_for(all, [&](const oneapi::tbb::blocked_range<std::size_t>& range) {
     ScanHead<T> head = head_at(shape, operands, tasks, range.begin());
@@ -87,9 +94,9 @@ void step_all(const Scan& shape, const ScanOperands<T>& operands) {
 template <class T>
 void scan(const Scan& shape, const ScanOperands<T>& operands) {
   check_scan(shape, {operands.q.size(), operands.k.size(), operands.v.size(), operands.o.size(),
-                     operands.log_alpha.size(), operands.beta.size(), operands.state.size()});
+                     operands.log_alpha.size(), operands.beta.size(), operands.state.size(), operands.pending.size()});
   if (shape.decode) return step_all(shape, operands);
-  const Tasks tasks = tasks_of(shape);
+  const Tasks tasks = tasks_of(shape, false);
   const std::size_t floats = scan_scratch(static_cast<std::size_t>(shape.key_dim), tasks.columns);
   oneapi::tbb::enumerable_thread_specific<Buffer> buffers([floats] { return hwy::AllocateAligned<float>(floats); });
   oneapi::tbb::parallel_for(std::size_t{0}, tasks.heads * tasks.blocks, [&](std::size_t index) {
@@ -97,7 +104,37 @@ void scan(const Scan& shape, const ScanOperands<T>& operands) {
   });
 }
 
+void check_size(std::string_view name, std::size_t given, std::int64_t wanted) {
+  if (given == static_cast<std::size_t>(wanted)) return;
+  throw InputError(fmt::format("{} holds {} elements: scan: its shape needs {}", name, given, wanted));
+}
+
 }  // namespace
+
+std::vector<float> pending_update(const Scan& shape) {
+  std::vector<float> pending(static_cast<std::size_t>(shape.batch * shape.n_heads * pending_floats(shape)));
+  for (auto head = pending.begin(); head != pending.end(); head += pending_floats(shape)) {
+    std::fill_n(head, shape.key_dim, 1.0f);
+  }
+  return pending;
+}
+
+void settle(const Scan& shape, std::span<float> state, std::span<float> pending) {
+  const std::int64_t heads = shape.batch * shape.n_heads;
+  check_size("state", state.size(), heads * shape.key_dim * shape.value_dim);
+  check_size("pending", pending.size(), heads * pending_floats(shape));
+  const auto dk = static_cast<std::size_t>(shape.key_dim), dv = static_cast<std::size_t>(shape.value_dim);
+  oneapi::tbb::parallel_for(std::size_t{0}, static_cast<std::size_t>(heads), [&](std::size_t head) {
+    float* decay = pending.data() + head * (2 * dk + dv);
+    const float* u = decay + 2 * dk;
+    for (std::size_t i = 0; i < dk; ++i) {
+      float* row = state.data() + (head * dk + i) * dv;
+      for (std::size_t x = 0; x < dv; ++x) row[x] = decay[i] * row[x] + decay[dk + i] * u[x];
+    }
+    std::fill_n(decay, dk, 1.0f);
+    std::fill_n(decay + dk, dk + dv, 0.0f);
+  });
+}
 
 void linear_scan(const Scan& shape, const ScanOperands<float>& operands) { scan(shape, operands); }
 void linear_scan(const Scan& shape, const ScanOperands<Bf16>& operands) { scan(shape, operands); }

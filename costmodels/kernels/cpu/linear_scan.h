@@ -1,6 +1,7 @@
 #pragma once
 
 #include <span>
+#include <vector>
 
 #include "costmodels/kernels/cpu/bf16.h"
 #include "costmodels/operations.h"
@@ -26,7 +27,18 @@ struct ScanOperands {
   std::span<const float> beta;       ///< empty without a delta rule
   std::span<float> state;            ///< before the first token; replaced by that after the last
   std::span<T> o;
+  std::span<float> pending = {};  ///< see pending_update
 };
+
+/// The last token's update of every state, put off: a decode step of a delta kind that is given this, in place of
+/// writing S, leaves D, k and u here, [batch, n_heads, 2 key_dim + value_dim], and writes what the step before left
+/// while it reads S for its own token. So it passes over the state once, and not twice. The result is one where nothing
+/// is put off, for the first step.
+std::vector<float> pending_update(const Scan& shape);
+
+/// Writes to `state` what is put off; nothing is, after that. Needed before anything else reads it.
+/// Throws InputError where a span has another size than its shape.
+void settle(const Scan& shape, std::span<float> state, std::span<float> pending);
 
 /// Runs `shape.length` tokens: by the recurrence where shape.decode, else in chunks whose inner products are tiles (the
 /// WY form of arXiv:2412.06464, section 3.3, solved by forward substitution). key_dim and value_dim are multiples of 32

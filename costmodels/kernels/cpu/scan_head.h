@@ -31,6 +31,7 @@ struct ScanHead {
   const float* beta;
   float* state;
   T* o;
+  float* pending;  ///< D, k [key_dim] and u [columns] put off by the step before; null where none are
 };
 
 /// One token by the recurrence. `next` is the head that the caller steps next, or null: what it needs is fetched while

@@ -29,6 +29,8 @@ bool has_delta(ScanKind kind) {
   return kind == ScanKind::delta || kind == ScanKind::gated_delta || kind == ScanKind::vector_gated_delta;
 }
 
+std::int64_t pending_floats(const Scan& shape) { return 2 * std::int64_t{shape.key_dim} + shape.value_dim; }
+
 void check_scan(const Scan& shape, const ScanSizes& given) {
   if (shape.backward) throw InputError("backward: scan on a CPU: use a forward shape");
   constexpr std::string_view dimension = "use a multiple of 32 up to 256";
@@ -49,6 +51,12 @@ void check_scan(const Scan& shape, const ScanSizes& given) {
              !gated(shape.kind) ? 0 : rows * (vector_gated(shape.kind) ? shape.key_dim : 1));
   check_size("beta", given.beta, has_delta(shape.kind) ? rows : 0);
   check_size("state", given.state, heads * shape.key_dim * shape.value_dim);
+  if (given.pending == 0) return;
+  if (!shape.decode || !has_delta(shape.kind)) {
+    throw InputError(fmt::format("pending in a {} of {}: scan: leave it out but in decode steps with a delta rule",
+                                 shape.decode ? "decode step" : "prefill", to_string(shape.kind)));
+  }
+  check_size("pending", given.pending, heads * pending_floats(shape));
 }
 
 }  // namespace archfront::cpu

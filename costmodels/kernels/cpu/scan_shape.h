@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 #include "costmodels/operations.h"
 
@@ -14,10 +15,14 @@ bool has_delta(ScanKind kind);
 /// Elements in each operand of one scan.
 struct ScanSizes {
   std::size_t q, k, v, o, log_alpha, beta, state;
+  std::size_t pending = 0;
 };
 
+/// Floats of one head's update that is put off: D, k and u.
+std::int64_t pending_floats(const Scan& shape);
+
 /// Throws InputError where a dimension is not a multiple of 32 up to 256, a decode step has more than one token, the
-/// shape is a backward one, or an operand has another size.
+/// shape is a backward one, an update is put off by a prefill or without a delta rule, or an operand has another size.
 void check_scan(const Scan& shape, const ScanSizes& given);
 
 }  // namespace archfront::cpu

@@ -5,7 +5,8 @@
 // Floor      the state through memory, 131 KB a head at 128 x 128
 // Plan       rows of the state in order. The delta rule needs (D S)^T k before it can update S; (D S)^T q is taken in
 //            the same pass, since o = (D S)^T q + (k . q) u, and the second pass finds the head's 64 KiB in L2. The
-//            prefetcher is led to the next head's pages meanwhile
+//            prefetcher is led to the next head's pages meanwhile. A caller that lets the update wait for the next
+//            token needs one pass: that token's reads write it
 #include <hwy/cache_control.h>
 
 #include <algorithm>
@@ -112,6 +113,32 @@ HWY_INLINE void update_state(const Columns columns, const Token& token, const V 
   }
 }
 
+// S = D' S + k' u'^T, what the step before put off, and (D S)^T k and (D S)^T q of the result, in one pass. u' is read
+// from memory each time: registers are short.
+template <std::size_t vectors, bool decays>
+HWY_INLINE void write_and_read_state(const Columns columns, const Token& token, const float* pending,
+                                     const float* pending_u, V (&by_key)[vectors], V (&by_query)[vectors]) {
+  const F32 d;
+  const std::size_t lanes = hn::Lanes(d);
+#pragma GCC unroll 8
+  for (std::size_t c = 0; c < vectors; ++c) by_key[c] = by_query[c] = hn::Zero(d);
+  for (std::size_t i = 0; i < columns.key_dim; ++i) {
+    const V decay = hn::Set(d, pending[i]);
+    const V past_key = hn::Set(d, pending[columns.key_dim + i]);
+    const V key = hn::Set(d, token.decayed_key[i]);
+    const V query = hn::Set(d, token.decayed_query[i]);
+    float* to = columns.state + i * columns.row;
+#pragma GCC unroll 8
+    for (std::size_t c = 0; c < vectors; ++c) {
+      const V old = hn::LoadU(d, to + c * lanes);
+      const V row = hn::MulAdd(past_key, hn::LoadU(d, pending_u + c * lanes), decays ? hn::Mul(decay, old) : old);
+      hn::StoreU(row, d, to + c * lanes);
+      by_key[c] = hn::MulAdd(key, row, by_key[c]);
+      by_query[c] = hn::MulAdd(query, row, by_query[c]);
+    }
+  }
+}
+
 template <std::size_t vectors, bool decays, class T>
 HWY_INLINE void step_columns(const ScanHead<T>& head, const Token& token, std::size_t x, const ScanHead<T>* next) {
   const F32 d;
@@ -122,13 +149,20 @@ HWY_INLINE void step_columns(const ScanHead<T>& head, const Token& token, std::s
   const Columns columns{head.state + x, (next == nullptr ? head.state : next->state) + x, head.state_row, head.key_dim};
   if (head.delta) {
     const V beta = hn::Set(d, *head.beta);
-    read_state(columns, token, by_key, out);
+    float* pending_u = head.pending == nullptr ? nullptr : head.pending + 2 * head.key_dim + x;
+    if (pending_u != nullptr) {
+      write_and_read_state<vectors, decays>(columns, token, head.pending, pending_u, by_key, out);
+    } else {
+      read_state(columns, token, by_key, out);
+    }
 #pragma GCC unroll 8
     for (std::size_t c = 0; c < vectors; ++c) {
       u[c] = hn::Mul(beta, hn::Sub(load_f32(d, head.v + x + c * lanes), by_key[c]));
       out[c] = hn::MulAdd(hn::Set(d, token.key_query), u[c], out[c]);
     }
-    update_state<vectors, decays, false>(columns, token, u, out);
+    if (pending_u == nullptr) update_state<vectors, decays, false>(columns, token, u, out);
+#pragma GCC unroll 8
+    for (std::size_t c = 0; pending_u != nullptr && c < vectors; ++c) hn::StoreU(u[c], d, pending_u + c * lanes);
   } else {
 #pragma GCC unroll 8
     for (std::size_t c = 0; c < vectors; ++c) {
@@ -165,6 +199,9 @@ void step(const ScanHead<T>& head, const ScanHead<T>* next) {
     fetch_row(next->v, next->columns);
   }
   head.gate == Gate::none ? step_all<false>(head, token, next) : step_all<true>(head, token, next);
+  if (head.pending == nullptr) return;
+  std::copy_n(token.decay, head.key_dim, head.pending);
+  std::copy_n(token.key, head.key_dim, head.pending + head.key_dim);
 }
 
 void step_f32(const ScanHead<float>& head, const ScanHead<float>* next) { step(head, next); }
