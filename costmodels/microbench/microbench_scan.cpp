@@ -3,6 +3,8 @@
 // costmodels/operations.h; a decode step against reading its state and writing it back in place.
 #include <fmt/format.h>
 
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "costmodels/kernels/cpu/feedback_attention.h"
@@ -15,16 +17,18 @@ namespace archfront::cpu {
 
 namespace {
 
-/// Gates and write strengths keep a state of the pool's values bounded however often it is updated.
+/// Gates and write strengths keep a state of the pool's values bounded however often it is updated. `puts_off`: a
+/// decode step leaves its update to the next.
 template <class T>
 void add_scan(Workbench& bench, Scan shape, bool puts_off = false) {
   shape.precision = sizeof(T) == 2 ? Precision::bf16 : Precision::f32;
   const std::size_t rows = count(shape.batch * shape.n_heads * shape.length);
   const std::size_t keys = rows * count(shape.key_dim), values = rows * count(shape.value_dim);
   const std::size_t state = count(shape.batch * shape.n_heads * shape.key_dim * shape.value_dim);
+  const std::string_view phase = puts_off ? "decode_put_off" : shape.decode ? "decode" : "prefill";
   const std::string name = fmt::format("linear_scan/{}/{}/{}/heads:{}/dim:{}x{}/length:{}", to_string(shape.kind),
-                                       shape.decode ? "decode" : "prefill", sizeof(T) == 2 ? "bf16" : "f32",
-                                       shape.batch * shape.n_heads, shape.key_dim, shape.value_dim, shape.length);
+                                       phase, to_string(shape.precision), shape.batch * shape.n_heads, shape.key_dim,
+                                       shape.value_dim, shape.length);
   const double work = shape.decode ? minimum_bytes(shape) : flops(shape);
   add_benchmark(bench, name, shape.decode ? Against::updated_bytes : Against::f32_flops, work, [=, &bench] {
     const std::size_t gates = !gated(shape.kind) ? 0 : vector_gated(shape.kind) ? keys : rows;

@@ -1,6 +1,5 @@
 #include "costmodels/kernels/cpu/linear_scan.h"
 
-#include <fmt/format.h>
 #include <hwy/aligned_allocator.h>
 #include <oneapi/tbb/blocked_range.h>
 #include <oneapi/tbb/enumerable_thread_specific.h>
@@ -8,9 +7,7 @@
 #include <oneapi/tbb/task_arena.h>
 
 #include <algorithm>
-#include <string_view>
 
-#include "costmodels/errors.h"
 #include "costmodels/kernels/cpu/scan_head.h"
 #include "costmodels/kernels/cpu/scan_shape.h"
 
@@ -104,11 +101,6 @@ void scan(const Scan& shape, const ScanOperands<T>& operands) {
   });
 }
 
-void check_size(std::string_view name, std::size_t given, std::int64_t wanted) {
-  if (given == static_cast<std::size_t>(wanted)) return;
-  throw InputError(fmt::format("{} holds {} elements: scan: its shape needs {}", name, given, wanted));
-}
-
 }  // namespace
 
 std::vector<float> pending_update(const Scan& shape) {
@@ -121,8 +113,7 @@ std::vector<float> pending_update(const Scan& shape) {
 
 void settle(const Scan& shape, std::span<float> state, std::span<float> pending) {
   const std::int64_t heads = shape.batch * shape.n_heads;
-  check_size("state", state.size(), heads * shape.key_dim * shape.value_dim);
-  check_size("pending", pending.size(), heads * pending_floats(shape));
+  check_settled(shape, state.size(), pending.size());
   const auto dk = static_cast<std::size_t>(shape.key_dim), dv = static_cast<std::size_t>(shape.value_dim);
   oneapi::tbb::parallel_for(std::size_t{0}, static_cast<std::size_t>(heads), [&](std::size_t head) {
     float* decay = pending.data() + head * (2 * dk + dv);

@@ -50,13 +50,18 @@ void check_scan(const Scan& shape, const ScanSizes& given) {
   check_size("log_alpha", given.log_alpha,
              !gated(shape.kind) ? 0 : rows * (vector_gated(shape.kind) ? shape.key_dim : 1));
   check_size("beta", given.beta, has_delta(shape.kind) ? rows : 0);
-  check_size("state", given.state, heads * shape.key_dim * shape.value_dim);
-  if (given.pending == 0) return;
+  if (given.pending == 0) return check_size("state", given.state, heads * shape.key_dim * shape.value_dim);
   if (!shape.decode || !has_delta(shape.kind)) {
     throw InputError(fmt::format("pending in a {} of {}: scan: leave it out but in decode steps with a delta rule",
                                  shape.decode ? "decode step" : "prefill", to_string(shape.kind)));
   }
-  check_size("pending", given.pending, heads * pending_floats(shape));
+  check_settled(shape, given.state, given.pending);
+}
+
+void check_settled(const Scan& shape, std::size_t state, std::size_t pending) {
+  const std::int64_t heads = shape.batch * shape.n_heads;
+  check_size("state", state, heads * shape.key_dim * shape.value_dim);
+  check_size("pending", pending, heads * pending_floats(shape));
 }
 
 }  // namespace archfront::cpu

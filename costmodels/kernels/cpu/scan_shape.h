@@ -25,4 +25,7 @@ std::int64_t pending_floats(const Scan& shape);
 /// shape is a backward one, an update is put off by a prefill or without a delta rule, or an operand has another size.
 void check_scan(const Scan& shape, const ScanSizes& given);
 
+/// Throws InputError where the state, or the update that is put off, has another size than its shape.
+void check_settled(const Scan& shape, std::size_t state, std::size_t pending);
+
 }  // namespace archfront::cpu
