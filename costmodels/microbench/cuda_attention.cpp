@@ -109,4 +109,10 @@ TableJob decode_job(const Workbench& bench, std::vector<GridAxis> grid) {
   return job;
 }
 
+TableJob long_decode_job(const Workbench& bench, std::vector<GridAxis> grid) {
+  TableJob job = decode_job(bench, std::move(grid));
+  job.description.file = "attention_decode_long_bf16.csv";
+  return job;
+}
+
 }  // namespace archfront::cuda

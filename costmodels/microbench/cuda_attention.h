@@ -15,5 +15,7 @@ TableJob windowed_prefill_job(const Workbench& bench, std::vector<GridAxis> grid
 /// Decode of the project's own kernel on a cold cache. batch_kv_heads are laid out as sequences of up to 8 key/value
 /// heads.
 TableJob decode_job(const Workbench& bench, std::vector<GridAxis> grid);
+/// The same into a table of its own, for contexts that leave room for few sequences.
+TableJob long_decode_job(const Workbench& bench, std::vector<GridAxis> grid);
 
 }  // namespace archfront::cuda

@@ -59,6 +59,7 @@ struct Planned {
   std::string_view file;
   MakeGrid grid;
   MakeJob job;
+  int least_capability = 80;  ///< devices below it lack the precision
 };
 
 template <ScanKind kind>
@@ -66,17 +67,28 @@ cuda::TableJob scan_job(const cuda::Workbench& bench, std::vector<GridAxis> grid
   return cuda::scan_prefill_job(bench, std::move(grid), kind);
 }
 
+template <Precision precision>
+cuda::TableJob gemm_job(const cuda::Workbench& bench, std::vector<GridAxis> grid) {
+  return cuda::gemm_job(bench, std::move(grid), precision);
+}
+
 constexpr Planned planned[] = {
-    {"gemm_bf16.csv", cuda::gemm_grid, cuda::gemm_job},
+    {"gemm_bf16.csv", cuda::gemm_grid, gemm_job<Precision::bf16>},
+    {"gemm_grouped_bf16.csv", cuda::grouped_gemm_grid, gemm_job<Precision::bf16>},
+    {"gemm_fp8.csv", cuda::fp8_gemm_grid, gemm_job<Precision::fp8>, 89},
+    {"gemm_f32.csv", cuda::f32_gemm_grid, gemm_job<Precision::f32>},
     {"elementwise.csv", cuda::elementwise_grid, cuda::elementwise_job},
     {"embedding.csv", cuda::embedding_grid, cuda::embedding_job},
     {"attention_prefill_bf16.csv", cuda::prefill_grid, cuda::prefill_job},
     {"attention_prefill_window_bf16.csv", cuda::windowed_prefill_grid, cuda::windowed_prefill_job},
     {"attention_decode_bf16.csv", cuda::decode_grid, cuda::decode_job},
+    {"attention_decode_long_bf16.csv", cuda::long_decode_grid, cuda::long_decode_job},
     {"scan_prefill_linear.csv", cuda::scan_prefill_grid, scan_job<ScanKind::linear>},
     {"scan_prefill_scalar_gate.csv", cuda::scan_prefill_grid, scan_job<ScanKind::scalar_gate>},
     {"scan_prefill_delta.csv", cuda::scan_prefill_grid, scan_job<ScanKind::delta>},
     {"scan_prefill_gated_delta.csv", cuda::scan_prefill_grid, scan_job<ScanKind::gated_delta>},
+    {"scan_prefill_vector_gate.csv", cuda::vector_scan_prefill_grid, scan_job<ScanKind::vector_gate>},
+    {"scan_prefill_vector_gated_delta.csv", cuda::vector_scan_prefill_grid, scan_job<ScanKind::vector_gated_delta>},
     {"scan_decode.csv", cuda::scan_decode_grid, cuda::scan_decode_job},
 };
 
@@ -91,7 +103,7 @@ void bench_cuda(const BenchOptions& options) {
   if (cuda::wanted(options, "ceilings")) cuda::measure_ceilings(bench, options, machine);
   write_machine(options.out, machine, measured);
   for (const Planned& table : planned) {
-    if (!cuda::wanted(options, table.file)) continue;
+    if (!cuda::wanted(options, table.file) || bench.device.compute_capability < table.least_capability) continue;
     const cuda::TableJob job = table.job(bench, table.grid(memory_bytes, options.quick));
     cuda::run_table(options, job);
     measured.push_back(job.description);

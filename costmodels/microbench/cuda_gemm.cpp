@@ -11,9 +11,6 @@
 namespace archfront::cuda {
 namespace {
 
-constexpr std::size_t workspace_bytes = std::size_t{64} << 20;  // the vendor's advice for Hopper is 32 MiB
-constexpr int most_algorithms = 8;
-
 void check(cublasStatus_t status, std::string_view what) {
   if (status != CUBLAS_STATUS_SUCCESS)
     throw std::runtime_error(fmt::format("{}: cuBLASLt: {}", what, cublasLtGetStatusString(status)));
@@ -41,10 +38,18 @@ Types types_of(Precision precision) {
   return {CUDA_R_16BF, CUDA_R_16BF, CUBLAS_COMPUTE_32F, CUDA_R_32F, 2};
 }
 
-cublasLtMatrixLayout_t make_layout(cudaDataType type, std::int64_t rows, std::int64_t columns) {
+/// Of `groups` matrices one after another.
+cublasLtMatrixLayout_t make_layout(cudaDataType type, std::int64_t rows, std::int64_t columns, std::int64_t groups) {
   cublasLtMatrixLayout_t layout = nullptr;
   check(cublasLtMatrixLayoutCreate(&layout, type, static_cast<std::uint64_t>(rows), static_cast<std::uint64_t>(columns),
                                    rows),
+        "describing a matrix");
+  if (groups == 1) return layout;
+  const auto count = static_cast<std::int32_t>(groups);
+  const std::int64_t stride = rows * columns;
+  check(cublasLtMatrixLayoutSetAttribute(layout, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, &count, sizeof count),
+        "describing a matrix");
+  check(cublasLtMatrixLayoutSetAttribute(layout, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, &stride, sizeof stride),
         "describing a matrix");
   return layout;
 }
@@ -98,9 +103,9 @@ GemmPlan::GemmPlan(const CublasHandle& handle, const Gemm& gemm, std::size_t wor
                                          sizeof fast_accumulation),
           "describing a product");
   }
-  weights_.reset(make_layout(types.input, gemm.k, gemm.n));
-  activations_.reset(make_layout(types.input, gemm.k, gemm.m));
-  product_.reset(make_layout(types.output, gemm.n, gemm.m));
+  weights_.reset(make_layout(types.input, gemm.k, gemm.n, gemm.groups));
+  activations_.reset(make_layout(types.input, gemm.k, gemm.m, gemm.groups));
+  product_.reset(make_layout(types.output, gemm.n, gemm.m, gemm.groups));
 
   cublasLtMatmulPreference_t preference = nullptr;
   check(cublasLtMatmulPreferenceCreate(&preference), "asking for algorithms");
@@ -138,36 +143,25 @@ namespace {
 /// Tensors large enough for every product of a grid, and the plans run on them.
 class GemmBench {
  public:
-  GemmBench(const Workbench& bench, Precision precision, std::int64_t m, std::int64_t n, std::int64_t k)
+  GemmBench(const Workbench& bench, const Gemm& largest)
       : bench_(bench),
-        precision_(precision),
-        activations_(align(static_cast<std::size_t>(m * k) * input_bytes())),
-        weights_(align(std::max(static_cast<std::size_t>(n * k) * input_bytes(), 8 * bench.device.l2_bytes))),
-        product_(align(static_cast<std::size_t>(m * n) * types_of(precision).output_bytes)),
-        workspace_(workspace_bytes) {
-    fill(precision, activations_, 1.0f, 1, bench.stream.get());
-    fill(precision, weights_, 0.02f, 2, bench.stream.get());
+        precision_(largest.precision),
+        activations_(align(static_cast<std::size_t>(largest.groups * largest.m * largest.k) * input_bytes())),
+        weights_(align(std::max(static_cast<std::size_t>(largest.groups * largest.n * largest.k) * input_bytes(),
+                                8 * bench.device.l2_bytes))),
+        product_(align(static_cast<std::size_t>(largest.groups * largest.m * largest.n) *
+                       types_of(largest.precision).output_bytes)),
+        workspace_(gemm_workspace_bytes) {
+    fill(precision_, activations_, 1.0f, 1, bench.stream.get());
+    fill(precision_, weights_, 0.02f, 2, bench.stream.get());
     bench.stream.synchronize();
   }
 
-  /// The fastest algorithm's measurement: a quick heat of all, then the two best against each other.
-  Measurement measure(std::int64_t m, std::int64_t n, std::int64_t k) const {
-    const GemmPlan plan(handle_, {.m = m, .n = n, .k = k, .precision = precision_}, workspace_bytes, most_algorithms);
+  /// The fastest algorithm's measurement.
+  Measurement measure(const Gemm& gemm) const {
+    const GemmPlan plan(handle_, gemm, gemm_workspace_bytes, most_gemm_algorithms);
     if (plan.algorithms() == 0) return {};
-    std::vector<Launch> launches = launches_of(plan, n, k);
-    // Long products differ little between the first few algorithms, and a heat of all would take seconds.
-    const double guess = 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k) / 6e14;
-    launches.resize(std::min<std::size_t>(launches.size(), guess > 20e-3 ? 2 : guess > 2e-3 ? 3 : most_algorithms));
-    const Effort heat{150e-6, 3, 6e-3};
-    const std::vector<Measurement> first = cuda::measure(bench_, launches, heat);
-    std::vector<std::size_t> order(launches.size());
-    std::iota(order.begin(), order.end(), std::size_t{0});
-    std::sort(order.begin(), order.end(), [&](auto a, auto b) { return first[a].seconds < first[b].seconds; });
-    std::vector<Launch> finalists{launches[order[0]]};
-    if (order.size() > 1 && first[order[0]].seconds < 2e-3) finalists.push_back(launches[order[1]]);
-    const std::vector<Measurement> last = cuda::measure(bench_, finalists, bench_.effort);
-    return *std::min_element(last.begin(), last.end(),
-                             [](const auto& a, const auto& b) { return a.seconds < b.seconds; });
+    return fastest_algorithm(bench_, gemm, launches_of(plan, gemm.groups * gemm.n, gemm.k)).measurement;
   }
 
  private:
@@ -198,28 +192,58 @@ class GemmBench {
 
 }  // namespace
 
-TableJob gemm_job(const Workbench& bench, std::vector<GridAxis> grid) {
-  const auto most = [&](std::size_t axis) { return static_cast<std::int64_t>(grid[axis].values.back()); };
-  auto gemms = std::make_shared<const GemmBench>(bench, Precision::bf16, most(0), most(1), most(2));
-  TableJob job;
-  job.measure = [gemms = std::move(gemms)](std::span<const double> point) {
-    const auto at = [&](std::size_t axis) { return static_cast<std::int64_t>(point[axis]); };
-    return gemms->measure(at(0), at(1), at(2));
+FastestAlgorithm fastest_algorithm(const Workbench& bench, const Gemm& gemm, std::vector<Launch> launches) {
+  // Long products differ little between the first few algorithms, and a heat of all would take seconds.
+  const double guess = flops(gemm) / (gemm.precision == Precision::f32 ? 5e13 : 6e14);
+  launches.resize(std::min<std::size_t>(launches.size(), guess > 20e-3 ? 2 : guess > 2e-3 ? 3 : launches.size()));
+  const Effort heat{150e-6, 3, 6e-3};
+  const std::vector<Measurement> first = measure(bench, launches, heat);
+  std::vector<std::size_t> order(launches.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::sort(order.begin(), order.end(), [&](auto a, auto b) { return first[a].seconds < first[b].seconds; });
+  if (first[order[0]].seconds >= 2e-3) order.resize(1);
+  if (order.size() > 2) order.resize(2);
+  std::vector<Launch> finalists;
+  for (const std::size_t algorithm : order) finalists.push_back(launches[algorithm]);
+  const std::vector<Measurement> last = measure(bench, finalists, bench.effort);
+  const auto best =
+      std::min_element(last.begin(), last.end(), [](const auto& a, const auto& b) { return a.seconds < b.seconds; });
+  return {order[static_cast<std::size_t>(best - last.begin())], *best};
+}
+
+TableJob gemm_job(const Workbench& bench, std::vector<GridAxis> grid, Precision precision) {
+  // A grid over groups has them first.
+  const bool grouped = grid.size() == 4;
+  const auto gemm_at = [grouped, precision](std::span<const double> point) {
+    const auto at = [&](std::size_t axis) { return static_cast<std::int64_t>(point[axis + (grouped ? 1 : 0)]); };
+    return Gemm{.m = at(0),
+                .n = at(1),
+                .k = at(2),
+                .groups = grouped ? static_cast<std::int64_t>(point[0]) : 1,
+                .precision = precision};
   };
-  job.description.file = "gemm_bf16.csv";
-  job.description.kernel = fmt::format("{}, best of {} algorithms", cublas_version(), most_algorithms);
+  std::vector<double> largest;
+  for (const GridAxis& axis : grid) largest.push_back(axis.values.back());
+  auto gemms = std::make_shared<const GemmBench>(bench, gemm_at(largest));
+  TableJob job;
+  job.measure = [gemm_at, gemms = std::move(gemms)](std::span<const double> point) {
+    return gemms->measure(gemm_at(point));
+  };
+  job.description.file = fmt::format("{}_{}.csv", grouped ? "gemm_grouped" : "gemm", archfront::to_string(precision));
+  job.description.kernel = fmt::format("{}, {}best of {} algorithms", cublas_version(),
+                                       grouped ? "one batched launch, " : "", most_gemm_algorithms);
   job.description.filter.operation = OperationClass::gemm;
-  job.description.filter.precision = Precision::bf16;
+  job.description.filter.precision = precision;
+  job.description.filter.grouped = grouped;
   job.description.axes = std::move(grid);
   return job;
 }
 
 double peak_gemm_rate(const Workbench& bench, Precision precision, bool quick) {
   const std::int64_t size = quick ? 4096 : 8192;
-  const GemmBench gemms(bench, precision, size, size, size);
-  const double seconds = gemms.measure(size, size, size).seconds;
-  const auto edge = static_cast<double>(size);
-  return seconds > 0 ? 2 * edge * edge * edge / seconds : 0;
+  const Gemm gemm{.m = size, .n = size, .k = size, .precision = precision};
+  const double seconds = GemmBench(bench, gemm).measure(gemm).seconds;
+  return seconds > 0 ? flops(gemm) / seconds : 0;
 }
 
 std::string cublas_version() {

@@ -25,6 +25,7 @@ class CublasHandle {
 };
 
 /// c[m, n] = a[m, k] w[n, k]^T, row-major, the way linear layers keep their weights; f32 accumulation (int32 for int8).
+/// Groups lie one after another in each tensor.
 /// c is f32 for f32, int32 for int8 and bf16 for the rest. f32 is exact: no tf32.
 class GemmPlan {
  public:
@@ -53,8 +54,21 @@ class GemmPlan {
   std::vector<cublasLtMatmulAlgo_t> algorithms_;
 };
 
-/// The table of bf16 products, each the fastest of several algorithms. Weights are cold, activations as they fall.
-TableJob gemm_job(const Workbench& bench, std::vector<GridAxis> grid);
+/// What engines give cuBLASLt beside the tensors; the vendor's advice for Hopper is 32 MiB.
+inline constexpr std::size_t gemm_workspace_bytes = std::size_t{64} << 20;
+inline constexpr int most_gemm_algorithms = 8;
+
+/// A product's fastest algorithm, and how it fares.
+struct FastestAlgorithm {
+  std::size_t algorithm = 0;
+  Measurement measurement;
+};
+/// `launches` has one for each of a plan's algorithms: a quick heat of all, then the two best against each other.
+FastestAlgorithm fastest_algorithm(const Workbench& bench, const Gemm& gemm, std::vector<Launch> launches);
+
+/// A table of products, each the fastest of several algorithms, over axes m, n, k, or groups before these. Weights are
+/// cold, activations as they fall.
+TableJob gemm_job(const Workbench& bench, std::vector<GridAxis> grid, Precision precision);
 
 /// FLOP/s of a large product (8192 cubed, less if `quick`); 0 if the device or cuBLASLt does not serve the precision.
 double peak_gemm_rate(const Workbench& bench, Precision precision, bool quick);

@@ -57,6 +57,34 @@ std::vector<GridAxis> gemm_grid(std::size_t memory_bytes, bool quick) {
                 [](const auto& point) { return 2 * (point[0] * (point[1] + point[2]) + point[1] * point[2]); });
 }
 
+std::vector<GridAxis> fp8_gemm_grid(std::size_t memory_bytes, bool quick) {
+  return fitted(quickened({{"m", {1, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384, 65536}},
+                           {"n", {512, 1024, 2048, 4096, 8192, 16384, 57344}},
+                           {"k", {1024, 2048, 4096, 8192, 14336, 28672}}},
+                          quick),
+                0, memory_bytes,
+                [](const auto& point) { return point[0] * (2 * point[1] + point[2]) + point[1] * point[2]; });
+}
+
+// 60 TFLOP/s at most: the largest takes 37 ms.
+std::vector<GridAxis> f32_gemm_grid(std::size_t memory_bytes, bool quick) {
+  return fitted(
+      quickened({{"m", {1, 8, 64, 256, 1024, 4096}}, {"n", {512, 2048, 8192, 16384}}, {"k", {1024, 4096, 16384}}},
+                quick),
+      0, memory_bytes, [](const auto& point) { return 4 * (point[0] * (point[1] + point[2]) + point[1] * point[2]); });
+}
+
+std::vector<GridAxis> grouped_gemm_grid(std::size_t memory_bytes, bool quick) {
+  return fitted(quickened({{"groups", {4, 16, 64, 256}},
+                           {"m", {1, 4, 16, 64, 128, 256, 1024}},
+                           {"n", {512, 1536, 4096, 14336}},
+                           {"k", {512, 1536, 4096, 14336}}},
+                          quick),
+                1, memory_bytes, [](const auto& point) {
+                  return 2 * point[0] * (point[1] * (point[2] + point[3]) + point[2] * point[3]);
+                });
+}
+
 std::vector<GridAxis> elementwise_grid(std::size_t memory_bytes, bool quick) {
   return fitted(quickened({{"bytes", doubling(4096, 4294967296.0)}}, quick), 0, memory_bytes,
                 [](const auto& point) { return point[0]; });
@@ -96,10 +124,25 @@ std::vector<GridAxis> decode_grid(std::size_t memory_bytes, bool quick) {
                 2, memory_bytes, [](const auto& point) { return 4 * point[0] * point[2] * point[3]; });
 }
 
+std::vector<GridAxis> long_decode_grid(std::size_t memory_bytes, bool quick) {
+  return fitted(quickened({{"head_dim", {64, 128}},
+                           {"group", {1, 4, 8}},
+                           {"batch_kv_heads", doubling(1, 32)},
+                           {"context", doubling(131072, 1048576)}},
+                          quick),
+                2, memory_bytes, [](const auto& point) { return 4 * point[0] * point[2] * point[3]; });
+}
+
 // q, k, v and o of 128 in bf16.
 std::vector<GridAxis> scan_prefill_grid(std::size_t memory_bytes, bool quick) {
   return fitted(quickened({{"batch_heads", {8, 16, 32, 64, 128, 512}}, {"length", doubling(256, 65536)}}, quick), 1,
                 memory_bytes, [](const auto& point) { return 1024 * point[0] * point[1]; });
+}
+
+// Besides, gates of 128 in f32 and a workspace of up to 1,032 bytes.
+std::vector<GridAxis> vector_scan_prefill_grid(std::size_t memory_bytes, bool quick) {
+  return fitted(quickened({{"batch_heads", {8, 16, 32, 64, 128, 512}}, {"length", doubling(256, 65536)}}, quick), 1,
+                memory_bytes, [](const auto& point) { return 2600 * point[0] * point[1]; });
 }
 
 // A state of 128 x 128 in f32.

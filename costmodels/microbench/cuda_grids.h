@@ -15,6 +15,13 @@ namespace archfront::cuda {
 /// a percent: what is left is which algorithm the library picks. The values between are sizes that models often have.
 std::vector<GridAxis> gemm_grid(std::size_t memory_bytes, bool quick);
 
+/// The same axes, coarser: products of these precisions share their kernels' shape with bf16's.
+std::vector<GridAxis> fp8_gemm_grid(std::size_t memory_bytes, bool quick);
+std::vector<GridAxis> f32_gemm_grid(std::size_t memory_bytes, bool quick);
+
+/// Axes groups (the experts of a mixture), m of each, n, k.
+std::vector<GridAxis> grouped_gemm_grid(std::size_t memory_bytes, bool quick);
+
 /// Axis bytes, read and written.
 std::vector<GridAxis> elementwise_grid(std::size_t memory_bytes, bool quick);
 
@@ -30,8 +37,13 @@ std::vector<GridAxis> windowed_prefill_grid(std::size_t memory_bytes, bool quick
 /// Axes head_dim, group, batch_kv_heads, context.
 std::vector<GridAxis> decode_grid(std::size_t memory_bytes, bool quick);
 
+/// The same axes for contexts up to a million, which only a few sequences' caches leave room for.
+std::vector<GridAxis> long_decode_grid(std::size_t memory_bytes, bool quick);
+
 /// Axes batch_heads, length.
 std::vector<GridAxis> scan_prefill_grid(std::size_t memory_bytes, bool quick);
+/// The same for a gate a channel, whose workspace is 1 KiB a token and head.
+std::vector<GridAxis> vector_scan_prefill_grid(std::size_t memory_bytes, bool quick);
 
 /// Axis batch_heads.
 std::vector<GridAxis> scan_decode_grid(std::size_t memory_bytes, bool quick);

@@ -25,17 +25,18 @@ struct ScanTensors {
   Buffer state;
 };
 
-std::shared_ptr<const ScanTensors> make_tensors(const Workbench& bench, std::size_t tokens, std::size_t states) {
+std::shared_ptr<const ScanTensors> make_tensors(const Workbench& bench, std::size_t tokens, std::size_t states,
+                                                std::size_t decays) {
   const std::size_t rows = tokens * head_size * 2;
   const std::size_t gates = std::max<std::size_t>(tokens * 4, 16);
-  auto tensors =
-      std::make_shared<ScanTensors>(ScanTensors{Buffer(rows), Buffer(rows), Buffer(rows), Buffer(rows), Buffer(gates),
-                                                Buffer(gates), Buffer(states * head_size * head_size * 4)});
+  auto tensors = std::make_shared<ScanTensors>(ScanTensors{Buffer(rows), Buffer(rows), Buffer(rows), Buffer(rows),
+                                                           Buffer(decays * gates), Buffer(gates),
+                                                           Buffer(states * head_size * head_size * 4)});
   cudaStream_t stream = bench.stream.get();
   fill_normal_bf16(tensors->q.data(), rows, 0.088f, 5, stream);  // 128^-1/2: a norm of about one
   fill_normal_bf16(tensors->k.data(), rows, 0.088f, 6, stream);
   fill_normal_bf16(tensors->v.data(), rows, 1.0f, 7, stream);
-  fill_uniform_f32(tensors->log_decay.data(), gates, -0.1f, 0.0f, 8, stream);
+  fill_uniform_f32(tensors->log_decay.data(), decays * gates, -0.1f, 0.0f, 8, stream);
   fill_uniform_f32(tensors->beta.data(), gates, 0.0f, 1.0f, 9, stream);
   fill_normal_f32(tensors->state.data(), tensors->state.bytes(), 0.1f, 10, stream);
   bench.stream.synchronize();
@@ -46,7 +47,8 @@ std::shared_ptr<const ScanTensors> make_tensors(const Workbench& bench, std::siz
 
 TableJob scan_prefill_job(const Workbench& bench, std::vector<GridAxis> grid, ScanKind kind) {
   const auto largest = static_cast<std::size_t>(grid[0].values.back() * grid[1].values.back());
-  auto tensors = make_tensors(bench, largest, static_cast<std::size_t>(grid[0].values.back()));
+  const bool vector = kind == ScanKind::vector_gate || kind == ScanKind::vector_gated_delta;
+  auto tensors = make_tensors(bench, largest, static_cast<std::size_t>(grid[0].values.back()), vector ? head_size : 1);
   TableJob job;
   job.measure = [&bench, kind, tensors = std::move(tensors)](std::span<const double> point) {
     ScanPrefillShape shape;
@@ -55,8 +57,8 @@ TableJob scan_prefill_job(const Workbench& bench, std::vector<GridAxis> grid, Sc
     shape.batch = static_cast<int>(point[0]) / shape.n_heads;
     shape.length = static_cast<int>(point[1]);
     const Buffer workspace(std::max<std::size_t>(scan_prefill_workspace_bytes(shape), 16));
-    const bool gated = kind == ScanKind::scalar_gate || kind == ScanKind::gated_delta;
-    const bool delta = kind == ScanKind::delta || kind == ScanKind::gated_delta;
+    const bool gated = kind != ScanKind::linear && kind != ScanKind::delta;
+    const bool delta = kind == ScanKind::delta || kind == ScanKind::gated_delta || kind == ScanKind::vector_gated_delta;
     const auto* log_decay = gated ? static_cast<const float*>(tensors->log_decay.data()) : nullptr;
     const auto* beta = delta ? static_cast<const float*>(tensors->beta.data()) : nullptr;
     return measure(bench, [&](std::size_t, cudaStream_t stream) {
@@ -77,7 +79,7 @@ TableJob scan_decode_job(const Workbench& bench, std::vector<GridAxis> grid) {
   constexpr std::size_t state_bytes = std::size_t{head_size} * head_size * 4;
   const auto largest = static_cast<std::size_t>(grid[0].values.back());
   const std::size_t rotated = 4 * bench.device.l2_bytes / state_bytes + 1;
-  auto tensors = make_tensors(bench, largest, std::max(largest, rotated));
+  auto tensors = make_tensors(bench, largest, std::max(largest, rotated), 1);
   TableJob job;
   job.measure = [&bench, tensors = std::move(tensors)](std::span<const double> point) {
     ScanDecodeShape shape;

@@ -9,8 +9,7 @@
 namespace archfront::cuda {
 
 /// Chunked prefill of the project's own kernels, heads of 128 by 128; batch_heads are laid out as sequences of up to 16
-/// heads. Tensors are as the convolution before leaves them: in the cache where they fit. `kind` is linear,
-/// scalar_gate, delta or gated_delta.
+/// heads. Tensors are as the convolution before leaves them: in the cache where they fit.
 TableJob scan_prefill_job(const Workbench& bench, std::vector<GridAxis> grid, ScanKind kind);
 
 /// One token of a gated delta rule on cold states of 128 by 128 in f32: what other kinds take differs by their gates'

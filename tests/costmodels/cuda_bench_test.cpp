@@ -29,10 +29,12 @@ TEST(CudaBench, WithoutADriverSaysSoAndWritesNothing) {
 TEST(CudaBench, EveryAxisIsACoordinateInAscendingOrder) {
   constexpr std::size_t plenty = std::size_t{1} << 40;
   for (const bool quick : {false, true}) {
-    for (const auto& grid : {cuda::gemm_grid(plenty, quick), cuda::elementwise_grid(plenty, quick),
-                             cuda::embedding_grid(plenty, quick), cuda::prefill_grid(plenty, quick),
-                             cuda::windowed_prefill_grid(plenty, quick), cuda::decode_grid(plenty, quick),
-                             cuda::scan_prefill_grid(plenty, quick), cuda::scan_decode_grid(plenty, quick)}) {
+    for (const auto& grid :
+         {cuda::gemm_grid(plenty, quick), cuda::elementwise_grid(plenty, quick), cuda::embedding_grid(plenty, quick),
+          cuda::prefill_grid(plenty, quick), cuda::windowed_prefill_grid(plenty, quick),
+          cuda::decode_grid(plenty, quick), cuda::scan_prefill_grid(plenty, quick),
+          cuda::scan_decode_grid(plenty, quick), cuda::fp8_gemm_grid(plenty, quick), cuda::f32_gemm_grid(plenty, quick),
+          cuda::grouped_gemm_grid(plenty, quick), cuda::vector_scan_prefill_grid(plenty, quick)}) {
       for (const GridAxis& axis : grid) {
         EXPECT_NO_THROW(coordinate_from(axis.name)) << axis.name;
         EXPECT_GE(axis.values.size(), 2U) << axis.name;

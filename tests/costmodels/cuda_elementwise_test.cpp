@@ -242,6 +242,26 @@ TEST_F(CudaElementwise, AdamWStepAgreesWithItsFormula) {
   EXPECT_LT(relative_error(weight, w), bf16_bound);
 }
 
+TEST_F(CudaElementwise, ScanGatesAgreeWithTheirFormulaInsideAWiderTensor) {
+  const std::size_t rows = 301, n_heads = 13, stride = 77;
+  const Tensor<Bf16> logits = random_bf16(rows * stride);
+  const Tensor<float> log_rate = random_f32(n_heads, 1);
+  const Tensor<float> bias = random_f32(n_heads, 3);
+  Tensor<float> log_decay(rows * n_heads);
+  Tensor<float> beta(rows * n_heads);
+  std::vector<double> expected_decay(rows * n_heads);
+  std::vector<double> expected_beta(rows * n_heads);
+  for (std::size_t i = 0; i < rows * n_heads; ++i) {
+    const std::size_t head = i % n_heads, at = i / n_heads * stride + head;
+    expected_decay[i] = -std::exp(log_rate.at(head)) * std::log1p(std::exp(logits.at(at) + bias.at(head)));
+    expected_beta[i] = 1 / (1 + std::exp(-logits.at(at + n_heads)));
+  }
+  scan_gates({.rows = static_cast<std::int64_t>(rows), .n_heads = static_cast<int>(n_heads), .stride = 77},
+             logits.device(), log_rate.device(), bias.device(), log_decay.device(), beta.device(), nullptr);
+  EXPECT_LT(relative_error(log_decay, expected_decay), 1e-5);
+  EXPECT_LT(relative_error(beta, expected_beta), 1e-5);
+}
+
 TEST(CudaElementwiseShapes, RefusesAWrongShapeAndSaysWhatWouldBeRight) {
   EXPECT_EQ(error_of([] { swiglu({.rows = 1, .d_ff = 12}, nullptr, nullptr, nullptr); }),
             "d_ff = 12 is not a multiple of 8: swiglu: pad it, the kernel reads 16 bytes at a time");

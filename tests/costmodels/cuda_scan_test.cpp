@@ -80,13 +80,13 @@ void check_prefill(const ScanPrefillShape& shape, std::mt19937_64& generator) {
   const auto key_dim = static_cast<std::size_t>(shape.key_dim);
   const auto value_dim = static_cast<std::size_t>(shape.value_dim);
   const std::size_t rows = batch * length * n_heads;
-  ScanTensors tensors(rows, key_dim, value_dim, rows, generator);
+  ScanTensors tensors(rows, key_dim, value_dim, rows * (has_vector_gate(shape.kind) ? key_dim : 1), generator);
+  const bool gated = has_scalar_gate(shape.kind) || has_vector_gate(shape.kind);
   Tensor<float> final_state(batch * n_heads * key_dim * value_dim);
   const Tensor<std::uint8_t> workspace(scan_prefill_workspace_bytes(shape));
   scan_prefill(shape, tensors.q.device(), tensors.k.device(), tensors.v.device(),
-               has_scalar_gate(shape.kind) ? tensors.log_decay.device() : nullptr,
-               has_delta(shape.kind) ? tensors.beta.device() : nullptr, tensors.o.device(), final_state.device(),
-               workspace.device(), nullptr);
+               gated ? tensors.log_decay.device() : nullptr, has_delta(shape.kind) ? tensors.beta.device() : nullptr,
+               tensors.o.device(), final_state.device(), workspace.device(), nullptr);
   ASSERT_EQ(cudaDeviceSynchronize(), cudaSuccess);
 
   std::vector<double> o(rows * value_dim);
@@ -109,7 +109,8 @@ void check_prefill(const ScanPrefillShape& shape, std::mt19937_64& generator) {
 TEST(CudaScanPrefill, EveryKindAgreesWithTheRecurrenceAtEveryLength) {
   if (no_gpu()) GTEST_SKIP() << "no CUDA device: the scan's kernels cannot run here";
   std::mt19937_64 generator = fresh_generator();
-  for (const ScanKind kind : {ScanKind::linear, ScanKind::scalar_gate, ScanKind::delta, ScanKind::gated_delta})
+  for (const ScanKind kind : {ScanKind::linear, ScanKind::scalar_gate, ScanKind::vector_gate, ScanKind::delta,
+                              ScanKind::gated_delta, ScanKind::vector_gated_delta})
     for (const int length : {1, 17, 64, 65, 127, 200, 333})
       check_prefill({.kind = kind, .batch = 2, .length = length, .n_heads = 3, .scale = 0.5f}, generator);
 }
@@ -117,7 +118,8 @@ TEST(CudaScanPrefill, EveryKindAgreesWithTheRecurrenceAtEveryLength) {
 TEST(CudaScanPrefill, EveryTileAgreesWithTheRecurrence) {
   if (no_gpu()) GTEST_SKIP() << "no CUDA device: the scan's kernels cannot run here";
   std::mt19937_64 generator = fresh_generator();
-  for (const ScanKind kind : {ScanKind::scalar_gate, ScanKind::gated_delta})
+  for (const ScanKind kind :
+       {ScanKind::scalar_gate, ScanKind::gated_delta, ScanKind::vector_gate, ScanKind::vector_gated_delta})
     for (const int key_dim : {64, 128})
       for (const int value_dim : {64, 128})
         for (int tile = 32; tile <= value_dim; tile *= 2)
@@ -191,8 +193,6 @@ TEST(CudaScanDecode, EveryKindAgreesWithOneStepOfTheRecurrence) {
 }
 
 TEST(CudaScanPrefill, RefusesWhatIsNotCompiledAndSaysWhatIs) {
-  EXPECT_EQ(error_of([] { validate(ScanPrefillShape{.kind = ScanKind::vector_gate}); }),
-            "kind = vector_gate is not compiled: scan prefill: use one of linear, scalar_gate, delta, gated_delta");
   EXPECT_EQ(error_of([] { validate(ScanPrefillShape{.length = 0}); }),
             "length = 0 is out of range: scan prefill: it must be at least 1");
   EXPECT_EQ(error_of([] { validate(ScanPrefillShape{.key_dim = 96}); }),

@@ -72,6 +72,19 @@ struct GatedRmsNormShape {
 void gated_rms_norm(const GatedRmsNormShape& shape, const void* x, const void* gate, const void* weight, void* out,
                     CUstream_st* stream);
 
+/// The gates of a recurrence from their logits, which lie in rows of a wider tensor, decays first:
+///     log_decay = -exp(log_rate) log(1 + exp(logit + bias)), beta = 1 / (1 + exp(-logit)) (null: none), head by head.
+///     logits [rows, >= n_heads or 2 n_heads] at `stride` elements a row, any alignment
+///     log_rate, bias [n_heads] f32             log_decay, beta [rows, n_heads] f32
+/// Source: Yang et al., "Gated Delta Networks", arXiv:2412.06464, section 3.4 (the decay of Dao and Gu's Mamba-2).
+struct ScanGatesShape {
+  std::int64_t rows = 1;
+  int n_heads = 1;
+  std::int64_t stride = 2;
+};
+void scan_gates(const ScanGatesShape& shape, const void* logits, const float* log_rate, const float* bias,
+                float* log_decay, float* beta, CUstream_st* stream);
+
 /// out[i] = table[ids[i]].   table [vocab_size, d_model]   ids [tokens] int32, each below vocab_size   out [tokens,
 /// d_model]
 struct EmbeddingGatherShape {

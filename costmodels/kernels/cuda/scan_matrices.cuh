@@ -211,6 +211,24 @@ __device__ __forceinline__ void make_within(const float (&products)[32], const f
   });
 }
 
+/// The inverse of a diagonal block of I + A, which the warp left in memory.diagonal, and the block of T. One warp.
+__device__ __forceinline__ void finish_diagonal(const MatricesMemory& memory, int warp, int lane) {
+  float x[16];
+  invert_diagonal(memory.diagonal + warp * diagonal_warp_bytes / 4, x, lane % 16);
+  __syncwarp();
+  if (lane < 16) {
+    const int column = 16 * warp + lane;
+    const float beta = memory.beta[column];
+#pragma unroll
+    for (int i = 0; i < 16; ++i) {
+      const int row = 16 * warp + i;
+      *reinterpret_cast<__nv_bfloat16*>(memory.inverse + row * inverse_stride + lane * 2) = __float2bfloat16_rn(x[i]);
+      *reinterpret_cast<__nv_bfloat16*>(memory.solve + swizzled<8>(row, column / 8) + column % 8 * 2) =
+          __float2bfloat16_rn(x[i] * beta);
+    }
+  }
+}
+
 /// A from K K^T, and the inverses of the diagonal blocks of I + A. One warp's rows.
 __device__ __forceinline__ void begin_solve(const float (&products)[32], const MatricesMemory& memory, int warp,
                                             int lane) {
@@ -227,20 +245,7 @@ __device__ __forceinline__ void begin_solve(const float (&products)[32], const M
     }
   });
   __syncwarp();
-  float x[16];
-  invert_diagonal(diagonal, x, lane % 16);
-  __syncwarp();
-  if (lane < 16) {
-    const int column = 16 * warp + lane;
-    const float beta = memory.beta[column];
-#pragma unroll
-    for (int i = 0; i < 16; ++i) {
-      const int row = 16 * warp + i;
-      *reinterpret_cast<__nv_bfloat16*>(memory.inverse + row * inverse_stride + lane * 2) = __float2bfloat16_rn(x[i]);
-      *reinterpret_cast<__nv_bfloat16*>(memory.solve + swizzled<8>(row, column / 8) + column % 8 * 2) =
-          __float2bfloat16_rn(x[i] * beta);
-    }
-  }
+  finish_diagonal(memory, warp, lane);
 }
 
 /// Writes a 64 x 64 matrix as it lies, the blocks above the diagonal as zeros.

@@ -30,6 +30,7 @@
 #include "costmodels/kernels/cuda/scan_matrices.cuh"
 #include "costmodels/kernels/cuda/scan_prefill.h"
 #include "costmodels/kernels/cuda/scan_states.cuh"
+#include "costmodels/kernels/cuda/scan_vector.cuh"
 #include "costmodels/kernels/cuda/tensor_map.h"
 
 namespace archfront::cuda {
@@ -37,8 +38,13 @@ namespace {
 
 const char* const kernel_name = "scan prefill";
 
-bool has_delta(ScanKind kind) { return kind == ScanKind::delta || kind == ScanKind::gated_delta; }
-bool has_gate(ScanKind kind) { return kind == ScanKind::scalar_gate || kind == ScanKind::gated_delta; }
+bool has_vector_gate(ScanKind kind) { return kind == ScanKind::vector_gate || kind == ScanKind::vector_gated_delta; }
+bool has_delta(ScanKind kind) {
+  return kind == ScanKind::delta || kind == ScanKind::gated_delta || kind == ScanKind::vector_gated_delta;
+}
+bool has_gate(ScanKind kind) {
+  return kind == ScanKind::scalar_gate || kind == ScanKind::gated_delta || has_vector_gate(kind);
+}
 
 void require_positive(const char* field, int value) {
   if (value >= 1) return;
@@ -50,6 +56,16 @@ void require_dim(const char* field, int value) {
   if (value == 64 || value == 128) return;
   throw InputError(std::string(field) + " = " + std::to_string(value) + " is not compiled: " + kernel_name +
                    ": use 64 or 128");
+}
+
+template <int key_dim>
+int record_bytes(ScanKind kind) {
+  if (has_vector_gate(kind))
+    return has_delta(kind) ? VectorRecord<key_dim, true>::bytes : VectorRecord<key_dim, false>::bytes;
+  return has_delta(kind) ? ChunkRecord<true>::bytes : ChunkRecord<false>::bytes;
+}
+int record_bytes(const ScanPrefillShape& shape) {
+  return shape.key_dim == 128 ? record_bytes<128>(shape.kind) : record_bytes<64>(shape.kind);
 }
 
 int chunks_of(const ScanPrefillShape& shape) { return (shape.length - 1) / chunk_tokens + 1; }
@@ -73,11 +89,14 @@ Plan plan_of(const ScanPrefillShape& shape) {
                      ": it needs compute capability 9.0; use automatic or ampere");
   Plan plan{shape.path, shape.value_tile};
   if (plan.path == ScanPrefillPath::automatic) {
-    if (!is_hopper || shape.value_tile == 32)
+    if (!is_hopper || shape.value_tile == 32 || has_vector_gate(shape.kind))
       plan.path = ScanPrefillPath::ampere;
     else
       plan.path = 4 * heads >= 3 * waves * processors ? ScanPrefillPath::hopper_fused : ScanPrefillPath::hopper;
   }
+  if (has_vector_gate(shape.kind) && plan.path != ScanPrefillPath::ampere)
+    throw InputError("path = hopper is not compiled for " + std::string(to_string(shape.kind)) + ": " + kernel_name +
+                     ": use automatic or ampere");
   const int narrowest = plan.path == ScanPrefillPath::ampere ? 32 : 64;
   if (plan.value_tile != 0) {
     if (plan.value_tile < narrowest)
@@ -114,6 +133,31 @@ template <class T>
 void launch_fused(const ScanMaps& maps, const ScanArguments& arguments, unsigned blocks, cudaStream_t stream) {
   reserve(fused_kernel<T>, T::bytes);
   fused_kernel<T><<<blocks, T::threads, T::bytes, stream>>>(maps, arguments);
+}
+
+template <class Tile>
+void launch_vector_states(const ScanArguments& arguments, unsigned blocks, cudaStream_t stream) {
+  reserve(vector_states_kernel<Tile>, Tile::bytes);
+  vector_states_kernel<Tile><<<blocks, Tile::threads, Tile::bytes, stream>>>(arguments);
+}
+
+template <int key_dim, bool delta>
+void launch_vector(const ScanPrefillShape& shape, const ScanArguments& arguments, cudaStream_t stream) {
+  const Plan plan = plan_of(shape);
+  const unsigned heads = static_cast<unsigned>(shape.batch) * static_cast<unsigned>(shape.n_heads);
+  const unsigned blocks = heads * static_cast<unsigned>(shape.value_dim / plan.value_tile);
+  using Matrices = VectorMatricesTile<key_dim, delta>;
+  reserve(vector_matrices_kernel<key_dim, delta>, Matrices::bytes);
+  vector_matrices_kernel<key_dim, delta>
+      <<<heads* static_cast<unsigned>(arguments.n_chunks), matrices_threads, Matrices::bytes, stream>>>(arguments);
+  require_success(cudaGetLastError(), "launching scan prefill");
+  if (plan.value_tile == 128)
+    launch_vector_states<VectorStatesTile<key_dim, 128, delta>>(arguments, blocks, stream);
+  else if (plan.value_tile == 64)
+    launch_vector_states<VectorStatesTile<key_dim, 64, delta>>(arguments, blocks, stream);
+  else
+    launch_vector_states<VectorStatesTile<key_dim, 32, delta>>(arguments, blocks, stream);
+  require_success(cudaGetLastError(), "launching scan prefill");
 }
 
 template <int key_dim, bool delta>
@@ -158,12 +202,22 @@ void launch(const ScanPrefillShape& shape, const ScanArguments& arguments, cudaS
   require_success(cudaGetLastError(), "launching scan prefill");
 }
 
+template <int key_dim>
+void launch(const ScanPrefillShape& shape, const ScanArguments& arguments, cudaStream_t stream) {
+  const bool delta = has_delta(shape.kind);
+  if (has_vector_gate(shape.kind) && delta)
+    launch_vector<key_dim, true>(shape, arguments, stream);
+  else if (has_vector_gate(shape.kind))
+    launch_vector<key_dim, false>(shape, arguments, stream);
+  else if (delta)
+    launch<key_dim, true>(shape, arguments, stream);
+  else
+    launch<key_dim, false>(shape, arguments, stream);
+}
+
 }  // namespace
 
 void validate(const ScanPrefillShape& shape) {
-  if (!has_delta(shape.kind) && !has_gate(shape.kind) && shape.kind != ScanKind::linear)
-    throw InputError("kind = " + std::string(to_string(shape.kind)) + " is not compiled: " + kernel_name +
-                     ": use one of linear, scalar_gate, delta, gated_delta");
   require_positive("batch", shape.batch);
   require_positive("length", shape.length);
   require_positive("n_heads", shape.n_heads);
@@ -183,8 +237,7 @@ std::size_t scan_prefill_workspace_bytes(const ScanPrefillShape& shape) {
   validate(shape);
   const std::size_t records = static_cast<std::size_t>(shape.batch) * static_cast<std::size_t>(shape.n_heads) *
                               static_cast<std::size_t>(chunks_of(shape));
-  return records *
-         static_cast<std::size_t>(has_delta(shape.kind) ? ChunkRecord<true>::bytes : ChunkRecord<false>::bytes);
+  return records * static_cast<std::size_t>(record_bytes(shape));
 }
 
 void scan_prefill(const ScanPrefillShape& shape, const void* q, const void* k, const void* v, const float* log_decay,
@@ -212,17 +265,10 @@ void scan_prefill(const ScanPrefillShape& shape, const void* q, const void* k, c
   arguments.n_chunks = chunks_of(shape);
   arguments.value_dim = shape.value_dim;
   arguments.scale = shape.scale;
-  if (shape.key_dim == 128) {
-    if (has_delta(shape.kind))
-      launch<128, true>(shape, arguments, stream);
-    else
-      launch<128, false>(shape, arguments, stream);
-  } else {
-    if (has_delta(shape.kind))
-      launch<64, true>(shape, arguments, stream);
-    else
-      launch<64, false>(shape, arguments, stream);
-  }
+  if (shape.key_dim == 128)
+    launch<128>(shape, arguments, stream);
+  else
+    launch<64>(shape, arguments, stream);
 }
 
 }  // namespace archfront::cuda

@@ -148,14 +148,10 @@ __device__ __forceinline__ void pack_tokens(std::uint32_t (&packed)[4][4], const
       packed[step][i] = pack_bf16(sum[2 * step + i / 2][i % 2 * 2], sum[2 * step + i / 2][i % 2 * 2 + 1]);
 }
 
-/// state = decay state + r K over the chunk's tokens.
+/// state += r K over the chunk's tokens.
 template <class Tile>
-__device__ __forceinline__ void update_state(float (&state)[Tile::key_dim / 8][4], const std::uint32_t (&r)[4][4],
-                                             float decay, std::uint32_t keys) {
-#pragma unroll
-  for (auto& tile : state)
-#pragma unroll
-    for (float& value : tile) value *= decay;
+__device__ __forceinline__ void add_keys(float (&state)[Tile::key_dim / 8][4], const std::uint32_t (&r)[4][4],
+                                         std::uint32_t keys) {
 #pragma unroll
   for (int step = 0; step < 4; ++step)
 #pragma unroll
@@ -191,26 +187,22 @@ __device__ __forceinline__ void store_outputs(const float (&o)[8][4], unsigned c
   }
 }
 
-/// One chunk: o = e^G S^T q + P r, S = e^(G_64) S + K^T e^(G_64 - G) r, with r = v or T (v - e^G S^T k).
+/// The chunk's values, transposed, in the layout of a left operand.
 template <class Tile>
-__device__ __forceinline__ void step_chunk(float (&state)[Tile::key_dim / 8][4], const ChunkMemory& chunk,
-                                           const ScanArguments& arguments, __nv_bfloat16* first_row, int valid_rows,
-                                           int warp) {
+__device__ __forceinline__ void load_values(std::uint32_t (&x)[4][4], const unsigned char* values, int warp) {
   const int lane = static_cast<int>(threadIdx.x % 32);
-  const float* gates = chunk.gates;
-  float o[8][4] = {};
-  float r[8][4] = {};
-  read_state<Tile>(state, o, r, chunk);
-  multiply_tokens(o, gates, arguments.scale);
-
-  std::uint32_t x[4][4];  // v, transposed, in the layout of a left operand
 #pragma unroll
   for (int step = 0; step < 4; ++step)
     load_matrices_transposed(
-        x[step], shared_address(chunk.v) +
+        x[step], shared_address(values) +
                      tile_offset<Tile::value_chunks>(16 * step + lane % 8 + lane / 16 * 8, 2 * warp + lane / 8 % 2));
-  if constexpr (Tile::delta) {
-    multiply_tokens(r, gates, 1.0f);
+}
+
+/// What a chunk adds to the state, both as accumulators and as a left operand: v or T (v - r), r what the state holds
+/// for its keys.
+template <bool delta>
+__device__ __forceinline__ void solve_values(float (&r)[8][4], std::uint32_t (&x)[4][4], std::uint32_t solve) {
+  if constexpr (delta) {
 #pragma unroll
     for (int step = 0; step < 4; ++step)
 #pragma unroll
@@ -222,7 +214,7 @@ __device__ __forceinline__ void step_chunk(float (&state)[Tile::key_dim / 8][4],
     for (auto& tile : r)
 #pragma unroll
       for (float& value : tile) value = 0.0f;
-    multiply_lower(r, x, chunk.solve);
+    multiply_lower(r, x, solve);
     pack_tokens(x, r);
   } else {
 #pragma unroll
@@ -233,12 +225,32 @@ __device__ __forceinline__ void step_chunk(float (&state)[Tile::key_dim / 8][4],
         r[2 * step + i / 2][i % 2 * 2 + 1] = high_half(x[step][i]);
       }
   }
+}
+
+/// One chunk: o = e^G S^T q + P r, S = e^(G_64) S + K^T e^(G_64 - G) r, with r = v or T (v - e^G S^T k).
+template <class Tile>
+__device__ __forceinline__ void step_chunk(float (&state)[Tile::key_dim / 8][4], const ChunkMemory& chunk,
+                                           const ScanArguments& arguments, __nv_bfloat16* first_row, int valid_rows,
+                                           int warp) {
+  const float* gates = chunk.gates;
+  float o[8][4] = {};
+  float r[8][4] = {};
+  read_state<Tile>(state, o, r, chunk);
+  multiply_tokens(o, gates, arguments.scale);
+  std::uint32_t x[4][4];
+  load_values<Tile>(x, chunk.v, warp);
+  if constexpr (Tile::delta) multiply_tokens(r, gates, 1.0f);
+  solve_values<Tile::delta>(r, x, chunk.solve);
   multiply_lower(o, x, chunk.within);
   store_outputs<Tile>(o, chunk.v, first_row, static_cast<std::int64_t>(arguments.n_heads) * arguments.value_dim,
                       valid_rows, warp);
   multiply_tokens(r, gates + chunk_tokens, 1.0f);
   pack_tokens(x, r);
-  update_state<Tile>(state, x, gates[chunk_tokens - 1], chunk.k);
+#pragma unroll
+  for (auto& tile : state)
+#pragma unroll
+    for (float& value : tile) value *= gates[chunk_tokens - 1];
+  add_keys<Tile>(state, x, chunk.k);
 }
 
 template <class Tile>
