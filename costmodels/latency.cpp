@@ -103,7 +103,8 @@ Choice fastest(const Machine& machine, const Operation& operation, Accept accept
   for (const Table& table : machine.tables) {
     if (!accept(table.filter)) continue;
     const Interpolated at = interpolate(table, operation);
-    if (best.table == nullptr || at.log_ratio < best.at.log_ratio) best = {&table, at};
+    const bool faster = at.inside == best.at.inside ? at.log_ratio < best.at.log_ratio : at.inside;
+    if (best.table == nullptr || faster) best = {&table, at};
   }
   return best;
 }

@@ -22,7 +22,7 @@ struct Latency {
 /// the last cache level is read at that level's rate.
 double roofline(const Machine& machine, const Operation& operation);
 
-/// Seconds of one launch. Where tables match, the fastest of them: its measured ratio to the roofline, interpolated
+/// Seconds of one launch. Where tables match, the fastest of those whose grid holds the operation, else of all: its measured ratio to the roofline, interpolated
 /// multilinearly in the logarithm of its coordinates and held constant outside the grid.
 Latency latency(const Machine& machine, const Operation& operation, Engine engine = Engine::graph);
 

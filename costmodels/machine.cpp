@@ -88,6 +88,8 @@ TableFilter filter_of(const Json& entry, const std::string& where) {
   if (entry.contains("scan")) filter.scan = scan_kind_from(text(entry, "scan", where));
   if (entry.contains("sparse")) filter.sparse = entry.at("sparse").get<bool>();
   if (entry.contains("kv_precision")) filter.kv_precision = precision_from(entry.at("kv_precision").get<std::string>());
+  if (entry.contains("grouped")) filter.grouped = entry.at("grouped").get<bool>();
+  if (entry.contains("collective")) filter.collective = collective_kind_from(text(entry, "collective", where));
   if (entry.contains("windowed")) filter.windowed = entry.at("windowed").get<bool>();
   return filter;
 }
@@ -183,7 +185,8 @@ Operation operation_at(const Table& table, std::span<const double> at) {
     case OperationClass::collective:
       break;
   }
-  return Collective{CollectiveKind::all_reduce, value(Coordinate::bytes, 1), 2};
+  return Collective{table.filter.collective.value_or(CollectiveKind::all_reduce), value(Coordinate::bytes, 1),
+                    small(Coordinate::devices, 2)};
 }
 
 void set_ratios(Table& table, const Machine& machine) {

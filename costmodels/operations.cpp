@@ -14,6 +14,7 @@ namespace {
 constexpr std::array<std::string_view, 4> precision_names{"f32", "bf16", "fp8", "int8"};
 constexpr std::array<std::string_view, 6> scan_names{"linear", "scalar_gate", "vector_gate",
                                                      "delta",  "gated_delta", "vector_gated_delta"};
+constexpr std::array<std::string_view, 3> collective_names{"all_reduce", "all_gather", "reduce_scatter"};
 constexpr std::array<std::string_view, 16> class_names{"gemm",
                                                        "attention_prefill",
                                                        "attention_decode",
@@ -224,6 +225,10 @@ Precision precision_from(std::string_view text) {
 std::string_view to_string(ScanKind kind) { return scan_names[static_cast<std::size_t>(kind)]; }
 ScanKind scan_kind_from(std::string_view text) {
   return static_cast<ScanKind>(index_of(text, scan_names, "scan kind"));
+}
+std::string_view to_string(CollectiveKind kind) { return collective_names[static_cast<std::size_t>(kind)]; }
+CollectiveKind collective_kind_from(std::string_view text) {
+  return static_cast<CollectiveKind>(index_of(text, collective_names, "collective"));
 }
 
 std::string_view to_string(OperationClass operation_class) {

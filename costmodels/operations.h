@@ -132,6 +132,9 @@ struct Embedding {
 };
 
 enum class CollectiveKind : std::uint8_t { all_reduce, all_gather, reduce_scatter };
+std::string_view to_string(CollectiveKind kind);
+/// Throws InputError naming the choices.
+CollectiveKind collective_kind_from(std::string_view text);
 
 /// One collective over `devices`; `bytes` is the full tensor on one device.
 struct Collective {

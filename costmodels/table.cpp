@@ -15,7 +15,7 @@ namespace archfront {
 
 namespace {
 
-constexpr std::array<std::string_view, 24> coordinate_names{"m",
+constexpr std::array<std::string_view, 25> coordinate_names{"m",
                                                             "n",
                                                             "k",
                                                             "groups",
@@ -38,7 +38,8 @@ constexpr std::array<std::string_view, 24> coordinate_names{"m",
                                                             "hidden",
                                                             "depth",
                                                             "chunk",
-                                                            "segments"};
+                                                            "segments",
+                                                            "devices"};
 constexpr std::size_t max_axes = 6;
 
 std::vector<std::string_view> split(std::string_view line) {
@@ -188,8 +189,10 @@ double coordinate_of(const Operation& operation, Coordinate coordinate) {
       if (const auto* embedding = std::get_if<Embedding>(&operation)) return static_cast<double>(embedding->tokens);
       return scan ? static_cast<double>(scan->batch) * static_cast<double>(scan->length) : 1;
     }
-    case Coordinate::bytes:
-      return minimum_bytes(operation);
+    case Coordinate::bytes: {
+      const auto* collective = std::get_if<Collective>(&operation);
+      return collective ? collective->bytes : minimum_bytes(operation);
+    }
     case Coordinate::kept:
       return attention ? 1 - attention->sparsity : 1;
     case Coordinate::block:
@@ -203,6 +206,10 @@ double coordinate_of(const Operation& operation, Coordinate coordinate) {
       return memory ? memory->chunk : 1;
     case Coordinate::segments:
       return feedback ? std::max(1, feedback->segments) : 1;
+    case Coordinate::devices: {
+      const auto* collective = std::get_if<Collective>(&operation);
+      return collective ? collective->devices : 1;
+    }
   }
   return 1;
 }
@@ -261,6 +268,10 @@ bool matches_within_class(const TableFilter& filter, const Operation& operation)
     return false;
   if (filter.sparse && attention && (attention->sparsity > 0) != *filter.sparse) return false;
   if (filter.kv_precision && attention && attention->kv_precision != *filter.kv_precision) return false;
+  if (filter.grouped && gemm && (gemm->groups > 1) != *filter.grouped) return false;
+  if (const auto* collective = std::get_if<Collective>(&operation);
+      filter.collective && collective && collective->kind != *filter.collective)
+    return false;
   return !filter.scan || !scan || scan->kind == *filter.scan;
 }
 

@@ -29,7 +29,7 @@ enum class Coordinate : std::uint8_t {
   value_dim,
   length,
   tokens,   // scan, embedding
-  bytes,    // read + written, of any operation
+  bytes,    // read + written, of any operation; of the whole tensor for a collective
   n_heads,  // attention, scan
   kept,     // attention: 1 - sparsity
   block,    // attention, feedback
@@ -37,6 +37,7 @@ enum class Coordinate : std::uint8_t {
   depth,
   chunk,     // memory
   segments,  // feedback
+  devices,   // collective
 };
 /// Throws InputError naming the nearest known one.
 Coordinate coordinate_from(std::string_view name);
@@ -50,6 +51,8 @@ struct TableFilter {
   std::optional<bool> windowed = std::nullopt;
   std::optional<bool> sparse = std::nullopt;             ///< attention in blocks, some of them left out
   std::optional<Precision> kv_precision = std::nullopt;  ///< of the keys and values
+  std::optional<bool> grouped = std::nullopt;            ///< gemm: more than one product in a launch
+  std::optional<CollectiveKind> collective = std::nullopt;
   bool operator==(const TableFilter&) const = default;
 };
 

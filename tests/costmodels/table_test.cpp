@@ -39,6 +39,23 @@ TEST(Table, MeasuredPointsComeBackExactly) {
   EXPECT_DOUBLE_EQ(std::exp(interpolate(table, Gemm{.m = 1, .n = 64, .k = 256}).log_ratio), 2);
 }
 
+TEST(Table, AGroupedProductHasTablesOfItsOwn) {
+  const TableFilter grouped{.operation = OperationClass::gemm, .grouped = true};
+  EXPECT_TRUE(matches(grouped, Gemm{.groups = 8}));
+  EXPECT_FALSE(matches(grouped, Gemm{}));
+  EXPECT_TRUE(matches({.operation = OperationClass::gemm}, Gemm{.groups = 8}));
+}
+
+TEST(Table, CollectivesAreFoundByKindDevicesAndTheWholeTensorsBytes) {
+  Table table = table_from_csv("devices,bytes,seconds\n2,1024,1\n2,4096,2\n8,1024,4\n8,4096,8\n", "t.csv");
+  table.filter = {.operation = OperationClass::collective, .collective = CollectiveKind::all_reduce};
+  for (const double s : table.seconds) table.log_ratio.push_back(std::log(s));
+  EXPECT_TRUE(matches(table.filter, Collective{.kind = CollectiveKind::all_reduce}));
+  EXPECT_FALSE(matches(table.filter, Collective{.kind = CollectiveKind::all_gather}));
+  const Interpolated at = interpolate(table, Collective{CollectiveKind::all_reduce, 2048, 8});
+  EXPECT_NEAR(std::exp(at.log_ratio), 4 * std::sqrt(2.0), 1e-12);
+}
+
 TEST(Table, BetweenPointsPowerLawsAreExact) {
   // seconds = m^(1/2) (k / 64)^(1/2) passes through all four points
   const Interpolated at = interpolate(gemm_table(), Gemm{.m = 4, .n = 64, .k = 128});
