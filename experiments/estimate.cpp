@@ -21,9 +21,9 @@ namespace {
 namespace po = boost::program_options;
 using Json = nlohmann::json;
 
-constexpr std::array<std::string_view, 13> request_keys{"model",   "architecture", "machine",   "phase", "batch",
-                                                        "context", "tokens",       "precision", "law",   "kv_precision",
-                                                        "engine",  "recompute",    "kernels"};
+constexpr std::array<std::string_view, 14> request_keys{
+    "model",     "architecture", "machine",      "phase",  "batch",     "context", "tokens",
+    "precision", "law",          "kv_precision", "engine", "recompute", "kernels", "tensor_parallel"};
 
 Options estimate_options() {
   Options options;
@@ -46,6 +46,8 @@ Options estimate_options() {
       "train: none, or layer to keep only each layer's input")(
       "kernels", po::value<std::string>()->default_value("library"),
       "where both were measured: library (what engines run), own or fastest")(
+      "tensor-parallel", po::value<std::string>()->default_value("1"),
+      "devices of one node that share each layer: 1 to 8")(
       "batch-file", po::value<std::string>(),
       "a JSONL file of requests with these keys, one answer a line; - for standard input")(
       "format", po::value<std::string>()->default_value("text"), "text, json or csv (operations)");
@@ -55,7 +57,8 @@ Options estimate_options() {
 /// What one estimate is asked for, as text and JSON; a request of a batch file starts from the command line's.
 struct Request {
   Json model;
-  std::string machine, phase, batch, context, tokens, precision, kv_precision, law, engine, recompute, kernels;
+  std::string machine, phase, batch, context, tokens, precision, kv_precision, law, engine, recompute, kernels,
+      tensor_parallel;
 };
 
 Request request_from(const po::variables_map& given) {
@@ -71,18 +74,26 @@ Request request_from(const po::variables_map& given) {
                   .law = text("law"),
                   .engine = text("engine"),
                   .recompute = text("recompute"),
-                  .kernels = text("kernels")};
+                  .kernels = text("kernels"),
+                  .tensor_parallel = text("tensor-parallel")};
   if (given.count("model") > 0) request.model = text("model");
   return request;
 }
 
 Request request_from(const Json& line, Request request, const std::string& where) {
   if (!line.is_object()) throw InputError(fmt::format("not a JSON object: {}: one request a line", where));
-  const std::map<std::string_view, std::string*> texts{
-      {"machine", &request.machine},           {"phase", &request.phase},    {"batch", &request.batch},
-      {"context", &request.context},           {"tokens", &request.tokens},  {"precision", &request.precision},
-      {"kv_precision", &request.kv_precision}, {"law", &request.law},        {"engine", &request.engine},
-      {"recompute", &request.recompute},       {"kernels", &request.kernels}};
+  const std::map<std::string_view, std::string*> texts{{"machine", &request.machine},
+                                                       {"phase", &request.phase},
+                                                       {"batch", &request.batch},
+                                                       {"context", &request.context},
+                                                       {"tokens", &request.tokens},
+                                                       {"precision", &request.precision},
+                                                       {"kv_precision", &request.kv_precision},
+                                                       {"law", &request.law},
+                                                       {"engine", &request.engine},
+                                                       {"recompute", &request.recompute},
+                                                       {"kernels", &request.kernels},
+                                                       {"tensor_parallel", &request.tensor_parallel}};
   for (const auto& [key, value] : line.items()) {
     if (key == "model" || key == "architecture") {
       request.model = value;
@@ -158,6 +169,7 @@ Answer answer(const Request& request, Loaded& loaded, const std::string& where) 
   made.step.precision = precision_from(request.precision);
   made.step.kv_precision = request.kv_precision.empty() ? made.step.precision : precision_from(request.kv_precision);
   made.step.engine = engine_from(request.engine);
+  made.step.devices = static_cast<int>(whole_from(request.tensor_parallel, "tensor-parallel"));
   made.step.recompute_layer = recompute_from(request.recompute);
   const double training_tokens = number_from(request.tokens, "tokens");
   if (training_tokens != 0 && (training_tokens < 1e6 || training_tokens > 1e18))

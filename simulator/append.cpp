@@ -18,6 +18,23 @@ void append_convolution(Operations& operations, double elements, double tail, co
   if (step.engine == Engine::eager) append_elementwise(operations, "silu", elements, elements, step);
 }
 
+void append_gates(Operations& operations, int n_heads, bool delta, const Step& step) {
+  const double gates = static_cast<double>(n_heads) * static_cast<double>(tokens(step));
+  const double logit = bytes_per_element(step.precision);
+  const double gate = bytes_per_element(Precision::f32);
+  if (step.engine == Engine::graph) {
+    const double count = delta ? 2 * gates : gates;
+    operations.push_back(
+        {"gates", 1, Elementwise{.read_bytes = count * logit, .written_bytes = count * gate, .flops = 0}});
+    return;
+  }
+  operations.push_back(
+      {"decay_gate", 1, Elementwise{.read_bytes = gates * logit, .written_bytes = gates * gate, .flops = 0}});
+  if (!delta) return;
+  operations.push_back(
+      {"beta_gate", 1, Elementwise{.read_bytes = gates * logit, .written_bytes = gates * gate, .flops = 0}});
+}
+
 void append_gated_norm(Operations& operations, double values, bool gated, const Step& step) {
   if (step.engine == Engine::graph) {
     append_elementwise(operations, "gated_norm", gated ? 2 * values : values, values, step);

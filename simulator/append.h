@@ -39,6 +39,9 @@ void append_convolution(Operations& operations, double elements, double tail, co
 /// scale, back down, times the weight.
 void append_unfused_norm(Operations& operations, double elements, const Step& step);
 
+/// Adds the pass that makes `n_heads` f32 decays a token, and as many write strengths if `delta`, from their logits.
+void append_gates(Operations& operations, int n_heads, bool delta, const Step& step);
+
 /// Adds the norm of each recurrent head's output, `values` elements in all, times SiLU of the gate where there is one;
 /// fused where the engine fuses.
 void append_gated_norm(Operations& operations, double values, bool gated, const Step& step);

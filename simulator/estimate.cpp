@@ -1,10 +1,14 @@
 #include "simulator/estimate.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 
+#include "costmodels/errors.h"
 #include "simulator/lowering.h"
 #include "simulator/step_cost.h"
+#include "simulator/tensor_parallel.h"
 
 namespace archfront {
 namespace {
@@ -44,18 +48,25 @@ double default_training_tokens(const Parameters& parameters) { return 20.0 * sta
 
 Estimate estimate(const Architecture& architecture, const Machine& machine, const Step& step, const LossModel& law,
                   double training_tokens) {
+  if (step.devices > 1 && machine.ceilings.link_bytes_per_second <= 0)
+    throw InputError(
+        fmt::format("no link between devices of {}: tensor parallel: use 1 device, or a machine whose "
+                    "calibration has link_bytes_per_second",
+                    machine.name));
+  const Architecture shard = shard_of(architecture, step.devices);
   Estimate result;
   result.parameters = parameters(architecture);
-  result.footprint = footprint(architecture, step);
+  result.footprint = footprint(shard, step);
   result.fits = result.footprint.peak_memory_bytes <= machine.memory_bytes;
-  result.time = time_of(step_cost(architecture, machine, step));
+  result.time = time_of(step_cost(shard, machine, step));
   result.tokens_per_second = static_cast<double>(tokens(step)) / result.time.seconds;
-  result.dollars_per_million_tokens = machine.dollars_per_hour / seconds_per_hour / result.tokens_per_second * 1e6;
+  result.dollars_per_million_tokens =
+      step.devices * machine.dollars_per_hour / seconds_per_hour / result.tokens_per_second * 1e6;
   result.training_tokens = training_tokens > 0 ? training_tokens : default_training_tokens(result.parameters);
   result.loss = predict_loss(law, loss_inputs(architecture, result.training_tokens));
   result.recall = predict_recall(architecture, static_cast<double>(step.context));
   result.extrapolated = result.time.extrapolated || result.loss.extrapolated || result.recall.extrapolated;
-  result.operations = operation_costs(architecture, machine, step);
+  result.operations = operation_costs(shard, machine, step);
   return result;
 }
 

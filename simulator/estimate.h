@@ -49,7 +49,9 @@ struct Estimate {
 /// al., arXiv:2203.15556, section 3.4).
 double default_training_tokens(const Parameters& parameters);
 
-/// Everything `archfront estimate` prints. `training_tokens` = 0: 20 a parameter.
+/// Everything `archfront estimate` prints. `training_tokens` = 0: 20 a parameter. With several devices, memory, time and
+/// operations are one device's, tokens and dollars those of all. Throws InputError where the step's devices cannot share
+/// the architecture or the machine has no link.
 Estimate estimate(const Architecture& architecture, const Machine& machine, const Step& step, const LossModel& law,
                   double training_tokens);
 

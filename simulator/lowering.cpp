@@ -6,6 +6,7 @@
 #include "simulator/append.h"
 #include "simulator/backward.h"
 #include "simulator/footprint.h"
+#include "simulator/tensor_parallel.h"
 
 namespace archfront {
 namespace {
@@ -48,11 +49,13 @@ void lower_forward(const Architecture& architecture, const Layer& layer, const S
   const bool outputs_normed = architecture.norms_per_layer == 4;
   append_residual_norm(width, step, operations);
   lower(layer.mixer, d, step, operations);
+  append_all_reduce(d, step, operations);
   if (outputs_normed) append_output_norm(width, step, operations);
   if (const auto memory = memory_pass(layer.mixer, step)) lower_memory_pass(architecture, layer, *memory, operations);
   if (layer.feed_forward.kind == FeedForward::Kind::none) return;
   append_residual_norm(width, step, operations);
   lower(layer.feed_forward, d, step, operations);
+  append_all_reduce(d, step, operations);
   if (outputs_normed) append_output_norm(width, step, operations);
 }
 
@@ -70,9 +73,12 @@ void lower_ends_forward(const Architecture& architecture, const Step& step, Oper
   if (architecture.learned_positions > 0) {
     operations.push_back({"position_embedding", 1, Embedding{.tokens = n, .d_model = d, .precision = step.precision}});
   }
+  append_all_reduce(d, step, operations);  // each device holds a share of the rows
   append_residual_norm(static_cast<double>(d) * static_cast<double>(n), step, operations);
   // Generation needs the logits of each sequence's last token only; training those of every token.
-  append_gemm(operations, "head", step.phase == Phase::train ? n : step.batch, architecture.vocab_size, d, step);
+  const std::int64_t rows = step.phase == Phase::train ? n : step.batch;
+  append_gemm(operations, "head", rows, architecture.vocab_size, d, step);
+  append_logits_gather(rows, architecture.vocab_size, step, operations);
 }
 
 /// Softmax cross-entropy: the logits are read for the normaliser, and again to be overwritten by their gradient.

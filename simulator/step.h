@@ -22,6 +22,7 @@ struct Step {
   Precision precision = Precision::bf16;     ///< weights and activations
   Precision kv_precision = Precision::bf16;  ///< KV cache
   Engine engine = Engine::graph;
+  int devices = 1;  ///< of one node that share each layer (tensor parallel)
   bool recompute_layer = false;  ///< train: keep only each layer's input and run its forward again in the backward pass
   bool operator==(const Step&) const = default;
 };

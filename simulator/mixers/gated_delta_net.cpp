@@ -38,9 +38,6 @@ void lower_convolution(const GatedDeltaNet& mixer, const Step& step, Operations&
   const double keys = static_cast<double>(key_width(mixer)) * static_cast<double>(tokens(step));
   append_elementwise(operations, "query_unit_norm", keys, keys, step);
   append_elementwise(operations, "key_unit_norm", keys, keys, step);
-  const double logits = static_cast<double>(mixer.n_heads) * static_cast<double>(tokens(step));
-  append_elementwise(operations, "alpha_gate", logits, logits, step);
-  append_elementwise(operations, "beta_gate", logits, logits, step);
 }
 
 }  // namespace
@@ -74,6 +71,7 @@ double kept_elements(const GatedDeltaNet& mixer, int /*d_model*/) {
 void lower(const GatedDeltaNet& mixer, int d_model, const Step& step, Operations& operations) {
   lower_projections(mixer, d_model, step, operations);
   lower_convolution(mixer, step, operations);
+  append_gates(operations, mixer.n_heads, true, step);
   append_scan(operations, "gated_delta_scan", ScanKind::gated_delta, mixer.n_heads, mixer.key_dim, mixer.value_dim,
               step);
   const auto values = static_cast<double>(value_width(mixer) * tokens(step));

@@ -45,6 +45,7 @@ void lower(const Mamba2& mixer, int d_model, const Step& step, Operations& opera
   append_gemm(operations, "in_projection", n, projected_width(mixer), d_model, step);
   const auto channels = static_cast<double>(conv_channels(mixer));
   append_convolution(operations, channels * static_cast<double>(n), conv_tail(channels, mixer.conv_width, step), step);
+  append_gates(operations, mixer.n_heads, true, step);  // the decay, and dt
   append_scan(operations, "state_space_scan", ScanKind::scalar_gate, mixer.n_heads, mixer.key_dim, mixer.value_dim,
               step);
   append_gated_norm(operations, static_cast<double>(inner_width(mixer) * n), true, step);

@@ -78,6 +78,7 @@ void lower(const RetNet& mixer, int d_model, const Step& step, Operations& opera
   lower_projections(mixer, d_model, step, operations);
   lower_convolution(mixer, step, operations);
   lower_rotary(mixer, step, operations);
+  if (mixer.data_dependent_gate) append_gates(operations, mixer.n_heads, false, step);
   append_scan(operations, "retention_scan", ScanKind::scalar_gate, mixer.n_heads, mixer.key_dim, mixer.value_dim, step);
   const auto values = static_cast<double>(value_width(mixer) * tokens(step));
   append_gated_norm(operations, values, mixer.output_gate, step);
