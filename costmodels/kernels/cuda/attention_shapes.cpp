@@ -1,4 +1,5 @@
 // What the attention kernels accept, checked before any launch.
+#include <bit>
 #include <string>
 
 #include "costmodels/errors.h"
@@ -40,6 +41,21 @@ void require_window(const char* kernel, int window, int sinks) {
                      ": set window, or leave sinks at 0");
 }
 
+void require_pages(const char* kernel, const DecodeAttentionShape& shape) {
+  const int size = shape.page_size;
+  require_not_negative(kernel, "selected_pages", shape.selected_pages);
+  if (size != 0 && (size < 16 || !std::has_single_bit(static_cast<unsigned>(size))))
+    throw InputError("page_size = " + std::to_string(size) + " is out of range: " + kernel +
+                     ": it must be 0 or a power of 2 from 16 on");
+  if (shape.selected_pages == 0) return;
+  if (size == 0 || shape.window > 0 || shape.query_length > 1)
+    throw InputError("selected_pages = " + std::to_string(shape.selected_pages) + " is refused: " + kernel +
+                     ": it needs a page_size, no window and a query_length of 1");
+  if (shape.selected_pages > (shape.context + size - 1) / size)
+    throw InputError("selected_pages = " + std::to_string(shape.selected_pages) + " is out of range: " + kernel +
+                     ": the context has no more than " + std::to_string((shape.context + size - 1) / size) + " pages");
+}
+
 }  // namespace
 
 void validate(const PrefillAttentionShape& shape) {
@@ -60,6 +76,13 @@ void validate(const DecodeAttentionShape& shape) {
   require_heads(kernel, shape.n_heads, shape.n_kv_heads, shape.head_dim);
   require_window(kernel, shape.window, shape.sinks);
   require_not_negative(kernel, "n_splits", shape.n_splits);
+  require_pages(kernel, shape);
+  if (shape.query_length < 1 || shape.query_length > max_decode_queries || shape.query_length > shape.context)
+    throw InputError("query_length = " + std::to_string(shape.query_length) + " is out of range: " + kernel +
+                     ": it must be 1 to " + std::to_string(max_decode_queries) + " and at most context");
+  if (shape.query_length > 1 && shape.window > 0)
+    throw InputError("query_length = " + std::to_string(shape.query_length) + " with a window: " + kernel +
+                     ": decode one token at a time, or leave the window at 0");
   if (shape.n_splits > max_decode_splits)
     throw InputError("n_splits = " + std::to_string(shape.n_splits) +
                      " is out of range: decode attention: it must be " + std::to_string(max_decode_splits) +

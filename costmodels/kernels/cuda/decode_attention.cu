@@ -18,14 +18,16 @@
 #include <cuda_bf16.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <string>
 
 #include "costmodels/errors.h"
-#include "costmodels/kernels/cuda/cp_async.cuh"
 #include "costmodels/kernels/cuda/decode_attention.h"
 #include "costmodels/kernels/cuda/decode_merge.cuh"
+#include "costmodels/kernels/cuda/decode_products.cuh"
+#include "costmodels/kernels/cuda/decode_stream.cuh"
 #include "costmodels/kernels/cuda/launch.h"
 
 namespace archfront::cuda {
@@ -33,155 +35,43 @@ namespace {
 
 using namespace decode;
 
-/// At head_dim 256, 4 warps take 192 KiB; 2 warps serve devices with less.
-template <int head_dim_, int warps_>
-struct Tile {
-  static constexpr int head_dim = head_dim_;
-  static constexpr int warps = warps_;
-  static constexpr int keys = head_dim == 64 ? 32 : 16;  // a warp and stage
-  static constexpr int stages = 3;
-  static constexpr int chunks = head_dim / 8;  // of 16 bytes, a row
-  static constexpr int row_bytes = head_dim * 2;
-  static constexpr int stage_bytes = 2 * keys * row_bytes;
-  static constexpr int ring_bytes = stages * stage_bytes;
-  static constexpr int shared_bytes = warps * ring_bytes;
-};
-
-/// One warp's stream of tiles: every `warps`-th tile of the block's range.
 template <class T>
-struct Stream {
-  const __nv_bfloat16* k;  // of the sequence and KV head
-  const __nv_bfloat16* v;
-  std::int64_t row_stride;
-  std::uint32_t ring;
-  int tile;
-  int end_tile;
-
-  // A copy instruction of the warp takes `rows` rows; its lane `row`, chunk `chunk`. Offsets repeat after 8 rows.
-  static constexpr int rows = 32 / T::chunks;
-  static constexpr int n_offsets = 8 / rows;
-  int row;
-  int chunk;
-  std::uint32_t offsets[n_offsets];
-
-  __device__ void start() {
-    const int lane = static_cast<int>(threadIdx.x % 32);
-    row = lane / T::chunks;
-    chunk = lane % T::chunks;
-#pragma unroll
-    for (int i = 0; i < n_offsets; ++i) offsets[i] = swizzled<T::chunks>(i * rows + row, chunk);
-  }
-
-  /// Starts the copy of the next tile's K and V and closes its group, empty where the stream has ended.
-  __device__ void fetch(const Arguments& a, int stage) {
-    if (tile < end_tile) {
-      const std::uint32_t k_tile = ring + static_cast<std::uint32_t>(stage * T::stage_bytes);
-      const std::uint32_t v_tile = k_tile + T::keys * T::row_bytes;
-      const int first = tile * T::keys;
-      if (first >= a.n_sinks && first + T::keys <= a.n_visible) {
-        std::int64_t offset = (first + row - a.n_sinks + a.window_begin) * row_stride + chunk * 8;
-#pragma unroll
-        for (int i = 0; i < T::keys / rows; ++i) {
-          const std::uint32_t place = offsets[i % n_offsets] + i / n_offsets * 8 * T::row_bytes;
-          copy_async(k_tile + place, k + offset, true);
-          copy_async(v_tile + place, v + offset, true);
-          offset += rows * row_stride;
-        }
-      } else {
-#pragma unroll 1
-        for (int i = 0; i < T::keys / rows; ++i) {
-          const int visible = first + i * rows + row;
-          const bool valid = visible < a.n_visible;
-          const int key = visible < a.n_sinks ? visible : visible - a.n_sinks + a.window_begin;
-          const std::int64_t offset = (valid ? key * row_stride : 0) + chunk * 8;
-          const std::uint32_t place = swizzled<T::chunks>(i * rows + row, chunk);
-          copy_async(k_tile + place, k + offset, valid);
-          copy_async(v_tile + place, v + offset, valid);
-        }
-      }
-      tile += T::warps;
-    }
-    close_copy_group();
-  }
-};
-
-/// Fragments of the group's queries, rows past the group zero.
-template <class T>
-__device__ __forceinline__ void load_queries(std::uint32_t (&fragments)[T::head_dim / 16][4], const __nv_bfloat16* q,
-                                             int n_heads) {
-  const int row = static_cast<int>(threadIdx.x % 32) / 4;
-  const int column = 2 * static_cast<int>(threadIdx.x % 4);
-#pragma unroll
-  for (int step = 0; step < T::head_dim / 16; ++step)
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const int head = row + 8 * (i % 2);
-      const auto* source = q + head * T::head_dim + 16 * step + column + 8 * (i / 2);
-      fragments[step][i] = head < n_heads ? *reinterpret_cast<const std::uint32_t*>(source) : 0u;
-    }
-}
-
-template <class T>
-__device__ __forceinline__ void score(float (&scores)[T::keys / 2], const std::uint32_t (&q)[T::head_dim / 16][4],
-                                      std::uint32_t k_tile) {
-  const int lane = static_cast<int>(threadIdx.x % 32);
-#pragma unroll
-  for (float& value : scores) value = 0.0f;
-#pragma unroll
-  for (int step = 0; step < T::head_dim / 16; ++step)
-#pragma unroll
-    for (int n = 0; n < T::keys / 16; ++n) {
-      std::uint32_t k[4];
-      load_matrices(k, k_tile + swizzled<T::chunks>(16 * n + lane % 8 + lane / 16 * 8, 2 * step + lane / 8 % 2));
-      multiply_add(reinterpret_cast<float(&)[4]>(scores[8 * n]), q[step], k[0], k[1]);
-      multiply_add(reinterpret_cast<float(&)[4]>(scores[8 * n + 4]), q[step], k[2], k[3]);
-    }
-}
-
-template <class T>
-__device__ __forceinline__ void add_values(float (&output)[T::head_dim / 2], const float (&scores)[T::keys / 2],
-                                           std::uint32_t v_tile) {
-  const int lane = static_cast<int>(threadIdx.x % 32);
-#pragma unroll
-  for (int step = 0; step < T::keys / 16; ++step) {
-    std::uint32_t p[4];
-#pragma unroll
-    for (int i = 0; i < 4; ++i) p[i] = pack_bf16(scores[8 * step + 2 * i], scores[8 * step + 2 * i + 1]);
-#pragma unroll
-    for (int n = 0; n < T::head_dim / 16; ++n) {
-      std::uint32_t v[4];
-      load_matrices_transposed(v, v_tile + swizzled<T::chunks>(16 * step + lane % 16, 2 * n + lane / 16));
-      multiply_add(reinterpret_cast<float(&)[4]>(output[8 * n]), p, v[0], v[1]);
-      multiply_add(reinterpret_cast<float(&)[4]>(output[8 * n + 4]), p, v[2], v[3]);
-    }
-  }
-}
-
-template <class T>
-__global__ void __launch_bounds__(T::warps * 32) decode_kernel(const Arguments a) {
+__global__ void __launch_bounds__(T::warps * 32) decode_kernel(const __grid_constant__ Arguments a) {
   static_assert(MergeMemory<T>::floats * 4 <= T::shared_bytes);
   extern __shared__ __align__(128) unsigned char shared[];
   const Block block(a);
   const int warp = static_cast<int>(threadIdx.x / 32);
   const int lane = static_cast<int>(threadIdx.x % 32);
-  const int n_tiles = (a.n_visible + T::keys - 1) / T::keys;
-  const std::int64_t cache = static_cast<std::int64_t>(block.sequence) * a.context * a.n_kv_heads + block.kv_head;
+  const int n_tiles = (block.n_visible + T::keys - 1) / T::keys;
   const int begin_tile = static_cast<int>(static_cast<std::int64_t>(n_tiles) * block.split / a.n_splits);
+  const std::int64_t first_row =
+      (T::listed && a.page_table != nullptr ? 0 : static_cast<std::int64_t>(block.sequence) * a.context) * a.n_kv_heads +
+      block.kv_head;
   Stream<T> stream;
-  stream.k = a.k + cache * T::head_dim;
-  stream.v = a.v + cache * T::head_dim;
-  stream.row_stride = static_cast<std::int64_t>(a.n_kv_heads) * T::head_dim;
+  stream.k = a.k + first_row * T::row_bytes;
+  stream.v = a.v + first_row * T::row_bytes;
+  stream.row_stride = static_cast<std::int64_t>(a.n_kv_heads) * T::row_bytes;
   stream.ring = shared_address(shared) + static_cast<std::uint32_t>(warp * T::ring_bytes);
   stream.tile = begin_tile + warp;
   stream.end_tile = static_cast<int>(static_cast<std::int64_t>(n_tiles) * (block.split + 1) / a.n_splits);
-  stream.start();
+  stream.start(a, block);
 #pragma unroll
-  for (int stage = 0; stage < T::stages; ++stage) stream.fetch(a, stage);
+  for (int stage = 0; stage < T::stages; ++stage) stream.fetch(a, block, stage);
 
   std::uint32_t q[T::head_dim / 16][4];
-  load_queries<T>(q, a.q + block.first_head * T::head_dim, block.n_heads);
+  load_queries<T>(q, a, block);
+  const float score_unit = T::e4m3 ? e4m3_unit * (a.k_scale != nullptr ? a.k_scale[block.kv_head] : 1.0f) : 1.0f;
+  const float value_unit = T::e4m3 ? e4m3_unit * (a.v_scale != nullptr ? a.v_scale[block.kv_head] : 1.0f) : 1.0f;
+  const float scale = a.scale * score_unit;
+  const int hidden = a.query_length - 1;  // keys that the first of the new tokens does not see
+  int limits[2];
+#pragma unroll
+  for (int half = 0; half < 2; ++half)
+    limits[half] = block.n_visible - hidden + (hidden > 0 ? block.query_of(a, lane / 4 + 8 * half) : 0);
   RowSoftmax rows;
   float output[T::head_dim / 2] = {};
+  if (a.bias_key != nullptr && block.split == 0 && warp == 0)
+    see_bias<T>(rows, output, a, block, score_unit, value_unit);
   int stage = 0;
   for (int tile = begin_tile + warp; tile < stream.end_tile; tile += T::warps) {
     const std::uint32_t k_tile = stream.ring + static_cast<std::uint32_t>(stage * T::stage_bytes);
@@ -189,24 +79,24 @@ __global__ void __launch_bounds__(T::warps * 32) decode_kernel(const Arguments a
     __syncwarp();  // the other lanes' copies of this stage are there as well
     float scores[T::keys / 2];
     score<T>(scores, q, k_tile);
-    if ((tile + 1) * T::keys > a.n_visible) {
+    if ((tile + 1) * T::keys > block.n_visible - hidden) {
 #pragma unroll
       for (int i = 0; i < T::keys / 2; ++i)
-        if (tile * T::keys + 8 * (i / 4) + 2 * (lane % 4) + i % 2 >= a.n_visible) scores[i] = -INFINITY;
+        if (tile * T::keys + 8 * (i / 4) + 2 * (lane % 4) + i % 2 >= limits[i / 2 % 2]) scores[i] = -INFINITY;
     }
     float rescale[2];
-    update(rows, scores, a.scale, rescale);
+    update(rows, scores, scale, rescale);
     multiply_rows(output, rescale);
     add_values<T>(output, scores, k_tile + T::keys * T::row_bytes);
     __syncwarp();  // every lane has read this stage
-    stream.fetch(a, stage);
+    stream.fetch(a, block, stage);
     stage = stage + 1 == T::stages ? 0 : stage + 1;
   }
 
   wait_copy_groups<0>();
   __syncthreads();
   const MergeMemory<T> memory(shared);
-  share_rows<T>(memory, output, rows, a.scale);
+  share_rows<T>(memory, output, rows, scale, value_unit);
   __syncthreads();
   merge_warps<T>(a, block, memory);
   if (a.n_splits > 1 && last_of_splits(a, block)) merge_splits<T>(a, block, memory);
@@ -215,7 +105,7 @@ __global__ void __launch_bounds__(T::warps * 32) decode_kernel(const Arguments a
 /// How a shape is laid out on the current device; the same for the workspace and for the launch.
 struct Layout {
   int warps;  // a block
-  int n_head_tiles;
+  int n_row_tiles;
   int n_groups;
   int n_sinks;
   int n_visible;
@@ -228,41 +118,85 @@ struct Layout {
 
 std::size_t rounded(std::size_t bytes) { return (bytes + 255) / 256 * 256; }
 
+int pages_of(const DecodeAttentionShape& shape) { return (shape.context + shape.page_size - 1) / shape.page_size; }
+
 Layout layout_of(const DecodeAttentionShape& shape) {
   Layout layout{};
   const int available = device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin);
-  layout.warps = shape.head_dim == 256 && available < Tile<256, 4>::shared_bytes ? 2 : 4;
-  layout.n_head_tiles = (shape.n_heads / shape.n_kv_heads + tile_heads - 1) / tile_heads;
-  layout.n_groups = shape.batch * shape.n_kv_heads * layout.n_head_tiles;
+  const int n_rows = shape.n_heads / shape.n_kv_heads * shape.query_length;
+  const bool fits = available >= Tile<256, 4, false, false>::shared_bytes;
+  // Where a tile is full, products bind sooner than memory: one block of 8 warps, and half the parts to merge.
+  if (shape.head_dim == 256)
+    layout.warps = fits ? 4 : 2;
+  else
+    layout.warps = n_rows > 8 && fits ? 8 : 4;
+  layout.n_row_tiles = (n_rows + tile_rows - 1) / tile_rows;
+  layout.n_groups = shape.batch * shape.n_kv_heads * layout.n_row_tiles;
   const bool windowed = shape.window > 0 && shape.window < shape.context;
   layout.window_begin = windowed ? shape.context - shape.window : 0;
   layout.n_sinks = windowed && shape.sinks < layout.window_begin ? shape.sinks : layout.window_begin;
   layout.n_visible = layout.n_sinks + shape.context - layout.window_begin;
+  if (shape.selected_pages > 0) layout.n_visible = shape.selected_pages * shape.page_size;
   layout.n_splits = shape.n_splits;
   if (layout.n_splits == 0) {
-    const int tile_keys = layout.warps * (shape.head_dim == 64 ? 32 : 16);
+    const int row_bytes = shape.head_dim * (shape.cache == CacheType::e4m3 ? 1 : 2);
+    const int least_keys = shape.cache == CacheType::e4m3 ? 32 : 16;
+    const int tile_keys = layout.warps * std::max(least_keys, 4096 / row_bytes);
     layout.n_splits = decode_splits({.n_groups = layout.n_groups,
                                      .n_tiles = (layout.n_visible + tile_keys - 1) / tile_keys,
-                                     .n_heads = std::min(tile_heads, shape.n_heads / shape.n_kv_heads),
+                                     .n_heads = std::min(tile_rows, n_rows),
                                      .n_multiprocessors = device_attribute(cudaDevAttrMultiProcessorCount)});
   }
-  const auto n_parts = static_cast<std::size_t>(shape.batch) * static_cast<std::size_t>(shape.n_heads) *
-                       static_cast<std::size_t>(layout.n_splits);
+  const auto n_parts = static_cast<std::size_t>(layout.n_groups) * tile_rows * static_cast<std::size_t>(layout.n_splits);
   layout.counter_bytes = rounded(static_cast<std::size_t>(layout.n_groups) * sizeof(unsigned));
   layout.rows_bytes = rounded(n_parts * sizeof(float2));
   layout.outputs_bytes = n_parts * static_cast<std::size_t>(shape.head_dim) * sizeof(float);
   return layout;
 }
 
-template <int head_dim, int warps>
+template <class T>
 void launch(const Arguments& arguments, int batch, cudaStream_t stream) {
-  using T = Tile<head_dim, warps>;
   launch_kernel(decode_kernel<T>,
-                {.grid = {static_cast<unsigned>(arguments.n_kv_heads * arguments.n_head_tiles),
+                {.grid = {static_cast<unsigned>(arguments.n_kv_heads * arguments.n_row_tiles),
                           static_cast<unsigned>(arguments.n_splits), static_cast<unsigned>(batch)},
-                 .n_threads = warps * 32,
+                 .n_threads = T::warps * 32,
                  .shared_bytes = T::shared_bytes},
                 stream, "launching decode attention", arguments);
+}
+
+template <bool e4m3, bool listed>
+void launch(const Arguments& arguments, int head_dim, int warps, int batch, cudaStream_t stream) {
+  if (head_dim == 64)
+    warps == 8 ? launch<Tile<64, 8, e4m3, listed>>(arguments, batch, stream)
+               : launch<Tile<64, 4, e4m3, listed>>(arguments, batch, stream);
+  else if (head_dim == 128)
+    warps == 8 ? launch<Tile<128, 8, e4m3, listed>>(arguments, batch, stream)
+               : launch<Tile<128, 4, e4m3, listed>>(arguments, batch, stream);
+  else
+    warps == 4 ? launch<Tile<256, 4, e4m3, listed>>(arguments, batch, stream)
+               : launch<Tile<256, 2, e4m3, listed>>(arguments, batch, stream);
+}
+
+void check(const DecodeAttentionShape& shape, const DecodeTensors& tensors) {
+  const char* kernel = "decode attention";
+  validate(shape);
+  require_aligned(kernel, "q", tensors.q);
+  require_aligned(kernel, "k", tensors.k);
+  require_aligned(kernel, "v", tensors.v);
+  require_aligned(kernel, "o", tensors.o);
+  require_aligned(kernel, "workspace", tensors.workspace);
+  if ((tensors.bias_key == nullptr) != (tensors.bias_value == nullptr))
+    throw InputError("one of bias_key and bias_value: decode attention: give both or neither");
+  if ((tensors.selection == nullptr) != (shape.selected_pages == 0))
+    throw InputError("selected_pages = " + std::to_string(shape.selected_pages) + " and " +
+                     (tensors.selection == nullptr ? "no" : "a") +
+                     " selection: decode attention: a selection lists selected_pages pages a head");
+  if (tensors.page_table != nullptr && shape.page_size == 0)
+    throw InputError("a page table without page_size: decode attention: set the keys a page");
+  const int capability = compute_capability();
+  if (capability < 80)
+    throw InputError("compute capability " + std::to_string(capability / 10) + "." + std::to_string(capability % 10) +
+                     " is too old: decode attention: it needs 8.0 or later");
 }
 
 }  // namespace
@@ -273,29 +207,28 @@ std::size_t decode_attention_workspace_bytes(const DecodeAttentionShape& shape) 
   return layout.counter_bytes + layout.rows_bytes + layout.outputs_bytes;
 }
 
-void decode_attention(const DecodeAttentionShape& shape, const void* q, const void* k, const void* v, void* o,
-                      void* workspace, cudaStream_t stream) {
-  const char* kernel = "decode attention";
-  validate(shape);
-  require_aligned(kernel, "q", q);
-  require_aligned(kernel, "k", k);
-  require_aligned(kernel, "v", v);
-  require_aligned(kernel, "o", o);
-  require_aligned(kernel, "workspace", workspace);
-  const int capability = compute_capability();
-  if (capability < 80)
-    throw InputError("compute capability " + std::to_string(capability / 10) + "." + std::to_string(capability % 10) +
-                     " is too old: decode attention: it needs 8.0 or later");
+void decode_attention(const DecodeAttentionShape& shape, const DecodeTensors& tensors, cudaStream_t stream) {
+  check(shape, tensors);
   const Layout layout = layout_of(shape);
-  auto* bytes = static_cast<unsigned char*>(workspace);
-  const Arguments arguments{.q = static_cast<const __nv_bfloat16*>(q),
-                            .k = static_cast<const __nv_bfloat16*>(k),
-                            .v = static_cast<const __nv_bfloat16*>(v),
-                            .o = static_cast<__nv_bfloat16*>(o),
+  auto* bytes = static_cast<unsigned char*>(tensors.workspace);
+  const Arguments arguments{.q = static_cast<const __nv_bfloat16*>(tensors.q),
+                            .k = static_cast<const unsigned char*>(tensors.k),
+                            .v = static_cast<const unsigned char*>(tensors.v),
+                            .o = static_cast<__nv_bfloat16*>(tensors.o),
+                            .k_scale = tensors.k_scale,
+                            .v_scale = tensors.v_scale,
+                            .bias_key = static_cast<const __nv_bfloat16*>(tensors.bias_key),
+                            .bias_value = static_cast<const __nv_bfloat16*>(tensors.bias_value),
+                            .page_table = tensors.page_table,
+                            .selection = tensors.selection,
+                            .page_shift = shape.page_size == 0 ? 0 : std::countr_zero(static_cast<unsigned>(shape.page_size)),
+                            .n_pages = shape.page_size == 0 ? 0 : pages_of(shape),
+                            .selected_pages = shape.selected_pages,
                             .context = shape.context,
+                            .query_length = shape.query_length,
                             .n_kv_heads = shape.n_kv_heads,
                             .group = shape.n_heads / shape.n_kv_heads,
-                            .n_head_tiles = layout.n_head_tiles,
+                            .n_row_tiles = layout.n_row_tiles,
                             .n_sinks = layout.n_sinks,
                             .n_visible = layout.n_visible,
                             .window_begin = layout.window_begin,
@@ -304,14 +237,24 @@ void decode_attention(const DecodeAttentionShape& shape, const void* q, const vo
                             .part_outputs = reinterpret_cast<float*>(bytes + layout.counter_bytes + layout.rows_bytes),
                             .part_rows = reinterpret_cast<float2*>(bytes + layout.counter_bytes),
                             .n_finished = reinterpret_cast<unsigned*>(bytes)};
-  if (shape.head_dim == 64)
-    launch<64, 4>(arguments, shape.batch, stream);
-  else if (shape.head_dim == 128)
-    launch<128, 4>(arguments, shape.batch, stream);
-  else if (layout.warps == 4)
-    launch<256, 4>(arguments, shape.batch, stream);
+  const bool listed = tensors.page_table != nullptr || tensors.selection != nullptr;
+  if (shape.cache == CacheType::e4m3)
+    listed ? launch<true, true>(arguments, shape.head_dim, layout.warps, shape.batch, stream)
+           : launch<true, false>(arguments, shape.head_dim, layout.warps, shape.batch, stream);
   else
-    launch<256, 2>(arguments, shape.batch, stream);
+    listed ? launch<false, true>(arguments, shape.head_dim, layout.warps, shape.batch, stream)
+           : launch<false, false>(arguments, shape.head_dim, layout.warps, shape.batch, stream);
+}
+
+void decode_attention(const DecodeAttentionShape& shape, const void* q, const void* k, const void* v, void* o,
+                      void* workspace, cudaStream_t stream) {
+  DecodeTensors tensors;
+  tensors.q = q;
+  tensors.k = k;
+  tensors.v = v;
+  tensors.o = o;
+  tensors.workspace = workspace;
+  decode_attention(shape, tensors, stream);
 }
 
 }  // namespace archfront::cuda

@@ -68,4 +68,28 @@ constexpr ClearSteps clear_steps(const Visibility& visibility, const KeyTiles& t
   return steps;
 }
 
+/// The key tiles of a list of blocks, `a_block` tiles each, last listed first.
+struct ListedTiles {
+  const int* blocks = nullptr;
+  int n_blocks = 0;
+  int a_block = 1;
+
+  constexpr int count() const { return n_blocks * a_block; }
+  constexpr int at(int step) const {
+    const int place = count() - 1 - step;
+    return blocks[place / a_block] * a_block + place % a_block;
+  }
+};
+
+/// The tiles of list `list`; see PrefillTensors for how the lists lie.
+constexpr ListedTiles listed_tiles(const int* starts, const int* key_blocks, int list, int a_block) {
+  return {key_blocks + starts[list], starts[list + 1] - starts[list], a_block};
+}
+
+/// Whether a block of queries from `first_query` on sees all of a tile, as long as there is no window.
+constexpr bool sees_whole(const Visibility& visibility, int first_query, int tile, int tile_keys) {
+  const int keys = visibility.causal && first_query < visibility.length ? first_query + 1 : visibility.length;
+  return (tile + 1) * tile_keys <= keys;
+}
+
 }  // namespace archfront::cuda

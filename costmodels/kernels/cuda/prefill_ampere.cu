@@ -14,15 +14,15 @@
 //            (2026-11-25, H200, CUDA 13.0)
 #include <cuda_bf16.h>
 
+#include "costmodels/kernels/cuda/attention_bias.cuh"
 #include "costmodels/kernels/cuda/cp_async.cuh"
+#include "costmodels/kernels/cuda/mma_attention.cuh"
 #include "costmodels/kernels/cuda/launch.h"
 #include "costmodels/kernels/cuda/prefill_paths.h"
 #include "costmodels/kernels/cuda/softmax_rows.cuh"
 
 namespace archfront::cuda {
 namespace {
-
-constexpr int n_threads = 128;
 
 template <int head_dim_>
 struct Tile {
@@ -34,91 +34,20 @@ struct Tile {
   static constexpr int shared_bytes = (queries + 2 * keys) * head_dim * 2;
 };
 
-/// Starts the copy of `rows` rows from `first_row` on; rows past the sequence become zeros.
-template <int chunks, int rows>
-__device__ __forceinline__ void copy_rows(std::uint32_t tile, const __nv_bfloat16* head, std::int64_t row_stride,
-                                          int first_row, int length) {
-#pragma unroll
-  for (int i = 0; i < rows * chunks / n_threads; ++i) {
-    const int index = i * n_threads + static_cast<int>(threadIdx.x);
-    const int row = index / chunks;
-    const int chunk = index % chunks;
-    const bool valid = first_row + row < length;
-    const __nv_bfloat16* source = head + (valid ? (first_row + row) * row_stride : 0) + chunk * 8;
-    copy_async(tile + swizzled<chunks>(row, chunk), source, valid);
+/// The blocks' lists are read only where `sparse`.
+template <bool sparse, class T>
+__device__ __forceinline__ auto tiles_of(const PrefillArguments& a, int pair, int first_query) {
+  if constexpr (sparse) {
+    const int n_lists = (a.visibility.length + prefill_block - 1) / prefill_block;
+    return listed_tiles(a.tensors.block_starts, a.tensors.key_blocks, pair * n_lists + first_query / prefill_block,
+                        prefill_block / T::keys);
+  } else {
+    return key_tiles(a.visibility, first_query, T::queries, T::keys);
   }
 }
 
-/// scores[queries of the warp, keys] = Q K^T.
-template <class T>
-__device__ __forceinline__ void score(float (&scores)[T::row_tiles][T::keys / 2], std::uint32_t q_tile,
-                                      std::uint32_t k_tile, int warp_row) {
-  const int lane = static_cast<int>(threadIdx.x % 32);
-#pragma unroll
-  for (int r = 0; r < T::row_tiles; ++r)
-#pragma unroll
-    for (float& value : scores[r]) value = 0.0f;
-#pragma unroll
-  for (int step = 0; step < T::head_dim / 16; ++step) {
-    std::uint32_t q[T::row_tiles][4];
-#pragma unroll
-    for (int r = 0; r < T::row_tiles; ++r)
-      load_matrices(q[r], q_tile + swizzled<T::chunks>(warp_row + 16 * r + lane % 16, 2 * step + lane / 16));
-#pragma unroll
-    for (int n = 0; n < T::keys / 16; ++n) {
-      std::uint32_t k[4];
-      load_matrices(k, k_tile + swizzled<T::chunks>(16 * n + lane % 8 + lane / 16 * 8, 2 * step + lane / 8 % 2));
-#pragma unroll
-      for (int r = 0; r < T::row_tiles; ++r) {
-        multiply_add(reinterpret_cast<float(&)[4]>(scores[r][8 * n]), q[r], k[0], k[1]);
-        multiply_add(reinterpret_cast<float(&)[4]>(scores[r][8 * n + 4]), q[r], k[2], k[3]);
-      }
-    }
-  }
-}
-
-/// output[queries of the warp, head_dim] += P V, P the scores after the softmax, rounded to bf16.
-template <class T>
-__device__ __forceinline__ void add_values(float (&output)[T::row_tiles][T::head_dim / 2],
-                                           const float (&scores)[T::row_tiles][T::keys / 2], std::uint32_t v_tile) {
-  const int lane = static_cast<int>(threadIdx.x % 32);
-#pragma unroll
-  for (int step = 0; step < T::keys / 16; ++step) {
-    std::uint32_t p[T::row_tiles][4];
-#pragma unroll
-    for (int r = 0; r < T::row_tiles; ++r)
-#pragma unroll
-      for (int i = 0; i < 4; ++i) p[r][i] = pack_bf16(scores[r][8 * step + 2 * i], scores[r][8 * step + 2 * i + 1]);
-#pragma unroll
-    for (int n = 0; n < T::head_dim / 16; ++n) {
-      std::uint32_t v[4];
-      load_matrices_transposed(v, v_tile + swizzled<T::chunks>(16 * step + lane % 16, 2 * n + lane / 16));
-#pragma unroll
-      for (int r = 0; r < T::row_tiles; ++r) {
-        multiply_add(reinterpret_cast<float(&)[4]>(output[r][8 * n]), p[r], v[0], v[1]);
-        multiply_add(reinterpret_cast<float(&)[4]>(output[r][8 * n + 4]), p[r], v[2], v[3]);
-      }
-    }
-  }
-}
-
-template <class T>
-__device__ __forceinline__ void store_rows(__nv_bfloat16* head, std::int64_t row_stride, int first_row, int length,
-                                           const float (&output)[T::head_dim / 2], const float (&factor)[2]) {
-  const int lane = static_cast<int>(threadIdx.x % 32);
-#pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    const int row = first_row + lane / 4 + 8 * half;
-    if (row >= length) continue;
-    auto* target = reinterpret_cast<std::uint32_t*>(head + row * row_stride) + lane % 4;
-#pragma unroll
-    for (int n = 0; n < T::head_dim / 8; ++n)
-      target[4 * n] = pack_bf16(output[4 * n + 2 * half] * factor[half], output[4 * n + 2 * half + 1] * factor[half]);
-  }
-}
-
-template <int head_dim>
-__global__ void __launch_bounds__(n_threads) prefill_kernel(const PrefillArguments arguments) {
+template <int head_dim, bool sparse>
+__global__ void __launch_bounds__(attention_threads) prefill_kernel(const PrefillArguments arguments) {
   using T = Tile<head_dim>;
   extern __shared__ __align__(128) unsigned char shared[];
   const std::uint32_t q_tile = shared_address(shared);
@@ -136,21 +65,40 @@ __global__ void __launch_bounds__(n_threads) prefill_kernel(const PrefillArgumen
   const std::int64_t q_stride = static_cast<std::int64_t>(arguments.n_heads) * head_dim;
   const std::int64_t kv_stride = static_cast<std::int64_t>(arguments.n_kv_heads) * head_dim;
   const int kv_head = head / (arguments.n_heads / arguments.n_kv_heads);
-  const auto* q = static_cast<const __nv_bfloat16*>(arguments.q) + sequence_row * q_stride + head * head_dim;
-  const auto* k = static_cast<const __nv_bfloat16*>(arguments.k) + sequence_row * kv_stride + kv_head * head_dim;
-  const auto* v = static_cast<const __nv_bfloat16*>(arguments.v) + sequence_row * kv_stride + kv_head * head_dim;
-  auto* o = static_cast<__nv_bfloat16*>(arguments.o) + sequence_row * q_stride + head * head_dim;
+  const auto* q = static_cast<const __nv_bfloat16*>(arguments.tensors.q) + sequence_row * q_stride + head * head_dim;
+  const auto* k = static_cast<const __nv_bfloat16*>(arguments.tensors.k) + sequence_row * kv_stride + kv_head * head_dim;
+  const auto* v = static_cast<const __nv_bfloat16*>(arguments.tensors.v) + sequence_row * kv_stride + kv_head * head_dim;
+  auto* o = static_cast<__nv_bfloat16*>(arguments.tensors.o) + sequence_row * q_stride + head * head_dim;
 
   const int first_query = block * T::queries;
   const int warp_row = static_cast<int>(threadIdx.x / 32) * 16 * T::row_tiles;
-  const KeyTiles tiles = key_tiles(visibility, first_query, T::queries, T::keys);
-  const ClearSteps clear = clear_steps(visibility, tiles, first_query + warp_row, 16 * T::row_tiles, T::keys);
+  const auto tiles = tiles_of<sparse, T>(arguments, pair, first_query);
+  ClearSteps clear;
+  if constexpr (!sparse) clear = clear_steps(visibility, tiles, first_query + warp_row, 16 * T::row_tiles, T::keys);
 
   RowSoftmax rows[T::row_tiles];
   float output[T::row_tiles][head_dim / 2] = {};
   copy_rows<T::chunks, T::queries>(q_tile, q, q_stride, first_query, length);
   copy_rows<T::chunks, T::keys>(k_tile, k, kv_stride, tiles.at(0) * T::keys, length);
   close_copy_group();
+  if (arguments.tensors.bias_key != nullptr) {
+    wait_copy_groups<0>();
+    __syncthreads();  // q is there
+    const auto* bias_key = static_cast<const __nv_bfloat16*>(arguments.tensors.bias_key) + head * head_dim;
+    const auto* bias_value = static_cast<const __nv_bfloat16*>(arguments.tensors.bias_value) + head * head_dim;
+    const int lane = static_cast<int>(threadIdx.x % 32);
+#pragma unroll
+    for (int r = 0; r < T::row_tiles; ++r) {
+      float scores[2] = {};
+#pragma unroll
+      for (int part = 0; part < head_dim / 16; ++part) {
+        std::uint32_t fragment[4];
+        load_matrices(fragment, q_tile + swizzled<T::chunks>(warp_row + 16 * r + lane % 16, 2 * part + lane / 16));
+        add_bias_score(scores, fragment, bias_key + 16 * part);
+      }
+      start_from_bias(rows[r], output[r], scores, bias_value);
+    }
+  }
   for (int step = 0; step < tiles.count(); ++step) {
     const int first_key = tiles.at(step) * T::keys;
     wait_copy_groups<0>();
@@ -165,7 +113,11 @@ __global__ void __launch_bounds__(n_threads) prefill_kernel(const PrefillArgumen
       copy_rows<T::chunks, T::keys>(k_tile, k, kv_stride, tiles.at(step + 1) * T::keys, length);
       close_copy_group();
     }
-    const bool hidden = !clear.contains(step);
+    bool hidden = false;
+    if constexpr (sparse)
+      hidden = !sees_whole(visibility, first_query + warp_row, first_key / T::keys, T::keys);
+    else
+      hidden = !clear.contains(step);
 #pragma unroll
     for (int r = 0; r < T::row_tiles; ++r) {
       if (hidden)
@@ -181,20 +133,31 @@ __global__ void __launch_bounds__(n_threads) prefill_kernel(const PrefillArgumen
   for (int r = 0; r < T::row_tiles; ++r) {
     float factor[2];
     finish(rows[r], factor);
-    store_rows<T>(o, q_stride, first_query + warp_row + 16 * r, length, output[r], factor);
+    const int first_row = first_query + warp_row + 16 * r;
+    store_rows<T>(o, q_stride, first_row, length, output[r], factor);
+    if (arguments.tensors.log_sums != nullptr)
+      store_log_sums(arguments.tensors.log_sums + static_cast<std::int64_t>(pair) * length,
+                     first_row + static_cast<int>(threadIdx.x % 32) / 4, length, rows[r], arguments.scale);
   }
+}
+
+template <int head_dim, bool sparse>
+void launch(const PrefillArguments& arguments, cudaStream_t stream) {
+  using T = Tile<head_dim>;
+  const int n_blocks = (arguments.visibility.length + T::queries - 1) / T::queries;
+  launch_kernel(prefill_kernel<head_dim, sparse>,
+                {.grid = {static_cast<unsigned>(n_blocks * arguments.batch * arguments.n_heads)},
+                 .n_threads = attention_threads,
+                 .shared_bytes = T::shared_bytes},
+                stream, "launching prefill attention", arguments);
 }
 
 template <int head_dim>
 void launch(const PrefillArguments& arguments, cudaStream_t stream) {
-  using T = Tile<head_dim>;
-  require_success(
-      cudaFuncSetAttribute(prefill_kernel<head_dim>, cudaFuncAttributeMaxDynamicSharedMemorySize, T::shared_bytes),
-      "reserving shared memory for prefill attention");
-  const int n_blocks = (arguments.visibility.length + T::queries - 1) / T::queries;
-  const dim3 grid(static_cast<unsigned>(n_blocks * arguments.batch * arguments.n_heads));
-  prefill_kernel<head_dim><<<grid, n_threads, T::shared_bytes, stream>>>(arguments);
-  require_success(cudaGetLastError(), "launching prefill attention");
+  if (arguments.tensors.block_starts != nullptr)
+    launch<head_dim, true>(arguments, stream);
+  else
+    launch<head_dim, false>(arguments, stream);
 }
 
 }  // namespace

@@ -7,7 +7,7 @@
 //            exponentials, 16 a clock and multiprocessor: a 128 x 128 tile takes 1024 clocks of them against 2048
 //            (head_dim 128) or 1024 (head_dim 64) of products, so they must overlap
 // Plan       a producer warpgroup keeps K and V tiles coming. Each consumer warpgroup owns 64 query rows; it starts
-// QK^T
+
 //            of the next tile and PV of the last one together, then does the next tile's softmax. The consumers take
 //            turns at issuing (named barriers), so that one's softmax runs under another's products. Where heads come
 //            in pairs over a KV head, two blocks are a cluster, and each copies half of every K and V tile to both
@@ -26,6 +26,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "costmodels/kernels/cuda/attention_bias.cuh"
 #include "costmodels/kernels/cuda/cluster.cuh"
 #include "costmodels/kernels/cuda/launch.h"
 #include "costmodels/kernels/cuda/prefill_paths.h"
@@ -63,7 +64,7 @@ __device__ __forceinline__ void produce(const Shared<T>& shared, const CUtensorM
   for (int turn = 0; this_item<T>(turn) < schedule.n_items(); ++turn) {
     const PrefillItem item = item_at<T>(schedule, turn);
     const int kv_head = item.head / (a.n_heads / a.n_kv_heads);
-    const KeyTiles tiles = key_tiles(a.visibility, item.first_query, T::queries, T::keys);
+    const auto tiles = tiles_of<T>(a, item);
     const std::uint32_t q_full = shared.q_full(q_place.stage);
     wait(shared.q_empty(q_place.stage), q_place.parity ^ 1u);
     arrive_expecting(q_full, T::q_bytes);
@@ -92,18 +93,34 @@ struct Queries {
   std::uint32_t tile;
   std::uint32_t fragments[T::q_in_registers ? T::head_dim / 16 : 1][4];
 
-  __device__ __forceinline__ void load() {
-    if constexpr (!T::q_in_registers) return;
+  __device__ __forceinline__ void load_step(std::uint32_t (&fragment)[4], int step) const {
     const int lane = static_cast<int>(threadIdx.x) % 32;
     const int row = static_cast<int>(threadIdx.x) % 128 / 32 * 16 + lane % 16;
+    const int chunk = 2 * (step % 4) + lane / 16;
+    load_matrices(fragment, tile + step / 4 * T::q_block_bytes + row * 128 + (chunk ^ (row & 7)) * 16);
+  }
+  __device__ __forceinline__ void load() {
+    if constexpr (T::q_in_registers) {
 #pragma unroll
-    for (int step = 0; step < T::head_dim / 16; ++step) {
-      const int chunk = 2 * (step % 4) + lane / 16;
-      load_matrices(fragments[T::q_in_registers ? step : 0],
-                    tile + step / 4 * T::q_block_bytes + row * 128 + (chunk ^ (row & 7)) * 16);
+      for (int step = 0; step < T::head_dim / 16; ++step) load_step(fragments[step], step);
     }
   }
 };
+
+/// The softmax and the output before the first tile where there is a learned key and value.
+template <class T>
+__device__ __forceinline__ void see_bias(RowSoftmax& rows, float (&output)[T::head_dim / 2], const Queries<T>& q,
+                                         const PrefillTensors& tensors, int head) {
+  const auto* key = static_cast<const __nv_bfloat16*>(tensors.bias_key) + head * T::head_dim;
+  float scores[2] = {};
+#pragma unroll
+  for (int step = 0; step < T::head_dim / 16; ++step) {
+    std::uint32_t fragment[4];
+    q.load_step(fragment, step);
+    add_bias_score(scores, fragment, key + 16 * step);
+  }
+  start_from_bias(rows, output, scores, static_cast<const __nv_bfloat16*>(tensors.bias_value) + head * T::head_dim);
+}
 
 /// Starts scores = Q K^T.
 template <class T>
@@ -224,10 +241,18 @@ __device__ __forceinline__ void consume(const Shared<T>& shared, const CUtensorM
   std::uint32_t probabilities[T::keys / 4];
   for (int turn = 0; this_item<T>(turn) < schedule.n_items(); ++turn) {
     const PrefillItem item = item_at<T>(schedule, turn);
-    const KeyTiles tiles = key_tiles(a.visibility, item.first_query, T::queries, T::keys);
+    const auto tiles = tiles_of<T>(a, item);
     const int first_row = item.first_query + 64 * index;
-    const int first_step = leading_hidden(a.visibility, tiles, first_row, 64, T::keys);
-    const ClearSteps clear = clear_steps(a.visibility, tiles, first_row, 64, T::keys);
+    int first_step = 0;
+    ClearSteps clear;
+    if constexpr (!T::sparse) {
+      first_step = leading_hidden(a.visibility, tiles, first_row, 64, T::keys);
+      clear = clear_steps(a.visibility, tiles, first_row, 64, T::keys);
+    }
+    const auto hide_pairs = [&](int step, int tile) {
+      const bool whole = T::sparse ? sees_whole(a.visibility, first_row, tile, T::keys) : clear.contains(step);
+      if (!whole) hide(scores, a.visibility, first_row + lane_row, tile * T::keys);
+    };
     Queries<T> q;
     q.tile = shared.q(consumer.q.stage, index);
     wait(shared.q_full(consumer.q.stage), consumer.q.parity);
@@ -243,6 +268,7 @@ __device__ __forceinline__ void consume(const Shared<T>& shared, const CUtensorM
     float rescale[2];
 #pragma unroll
     for (int i = 0; i < T::head_dim / 2; ++i) output[i] = 0.0f;
+    if (a.tensors.bias_key != nullptr) see_bias<T>(rows, output, q, a.tensors, item.head);
     wait(shared.k_full(consumer.k.stage), consumer.k.parity);
     consumer.wait_turn();
     start_scores<T>(scores, q, shared.k(consumer.k.stage));
@@ -251,11 +277,13 @@ __device__ __forceinline__ void consume(const Shared<T>& shared, const CUtensorM
     wait_products<0>();
     pin(scores);
     consumer.release_k();
-    if (!clear.contains(first_step)) hide(scores, a.visibility, first_row + lane_row, tiles.at(first_step) * T::keys);
+    hide_pairs(first_step, tiles.at(first_step));
     update(rows, scores, a.scale, rescale);
+    if (a.tensors.bias_key != nullptr) multiply_rows(output, rescale);
     round_to_bf16(probabilities, scores);
 
     for (int step = first_step + 1; step < tiles.count(); ++step) {
+      const int tile = tiles.at(step);
       wait(shared.k_full(consumer.k.stage), consumer.k.parity);
       consumer.wait_turn();
       pin(output);
@@ -266,7 +294,7 @@ __device__ __forceinline__ void consume(const Shared<T>& shared, const CUtensorM
       wait_products<1>();
       pin(scores);
       consumer.release_k();
-      if (!clear.contains(step)) hide(scores, a.visibility, first_row + lane_row, tiles.at(step) * T::keys);
+      hide_pairs(step, tile);
       update(rows, scores, a.scale, rescale);
       wait_products<0>();
       pin(output);
@@ -279,6 +307,10 @@ __device__ __forceinline__ void consume(const Shared<T>& shared, const CUtensorM
     pin(output);
     start_values<T>(output, probabilities, shared.v(consumer.v.stage));
     finish(rows, rescale);
+    if (a.tensors.log_sums != nullptr)
+      store_log_sums(a.tensors.log_sums +
+                         static_cast<std::int64_t>(item.sequence * a.n_heads + item.head) * a.visibility.length,
+                     first_row + lane_row, a.visibility.length, rows, a.scale);
     wait_products<0>();
     pin(output);
     consumer.release_v();
@@ -330,9 +362,9 @@ __global__ void __launch_bounds__(T::threads, 1)
 #endif
 }
 
-template <int head_dim, int cluster>
+template <int head_dim, int cluster, bool sparse = false>
 void launch(const PrefillArguments& a, cudaStream_t stream) {
-  using T = Tile<head_dim, cluster>;
+  using T = Tile<head_dim, cluster, sparse>;
   const int length = a.visibility.length;
   const std::int64_t kv_head_bytes = std::int64_t{4} * length * head_dim;
   const std::int64_t l2_kv_heads = device_attribute(cudaDevAttrL2CacheSize) / 2 / kv_head_bytes;
@@ -349,17 +381,19 @@ void launch(const PrefillArguments& a, cudaStream_t stream) {
                  .n_threads = T::threads,
                  .shared_bytes = T::shared_bytes,
                  .cluster = cluster},
-                stream, "launching prefill attention", token_tensor_map(a.q, a.batch, length, a.n_heads, head_dim, 64),
-                token_tensor_map(a.k, a.batch, length, a.n_kv_heads, head_dim, T::copied_keys),
-                token_tensor_map(a.v, a.batch, length, a.n_kv_heads, head_dim, T::copied_keys),
-                token_tensor_map(a.o, a.batch, length, a.n_heads, head_dim, 64), a, schedule);
+                stream, "launching prefill attention", token_tensor_map(a.tensors.q, a.batch, length, a.n_heads, head_dim, 64),
+                token_tensor_map(a.tensors.k, a.batch, length, a.n_kv_heads, head_dim, T::copied_keys),
+                token_tensor_map(a.tensors.v, a.batch, length, a.n_kv_heads, head_dim, T::copied_keys),
+                token_tensor_map(a.tensors.o, a.batch, length, a.n_heads, head_dim, 64), a, schedule);
 }
 
 }  // namespace hopper
 
 void prefill_hopper(const PrefillArguments& arguments, int head_dim, cudaStream_t stream) {
   const bool heads_in_pairs = arguments.n_heads / arguments.n_kv_heads % 2 == 0;
-  if (head_dim == 64)
+  if (arguments.tensors.block_starts != nullptr)  // each head has blocks of its own, so heads share no tiles
+    head_dim == 64 ? hopper::launch<64, 1, true>(arguments, stream) : hopper::launch<128, 1, true>(arguments, stream);
+  else if (head_dim == 64)
     heads_in_pairs ? hopper::launch<64, 2>(arguments, stream) : hopper::launch<64, 1>(arguments, stream);
   else
     heads_in_pairs ? hopper::launch<128, 2>(arguments, stream) : hopper::launch<128, 1>(arguments, stream);

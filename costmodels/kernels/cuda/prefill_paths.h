@@ -6,12 +6,9 @@
 
 namespace archfront::cuda {
 
-/// What both kernels take; see prefill_attention for the tensors.
+/// What both kernels take.
 struct PrefillArguments {
-  const void* q;
-  const void* k;
-  const void* v;
-  void* o;
+  PrefillTensors tensors;
   int batch;
   int n_heads;
   int n_kv_heads;

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "costmodels/kernels/cuda/cluster.cuh"
+#include "costmodels/kernels/cuda/prefill_paths.h"
 #include "costmodels/kernels/cuda/prefill_schedule.h"
 
 namespace archfront::cuda {
@@ -12,11 +13,12 @@ namespace hopper {  // named, since an unnamed one would be called unused where 
 constexpr int block_dims = 64;     // of 2 bytes: the 128-byte rows of the swizzle
 constexpr int output_barrier = 4;  // named barriers: 1 to 3 are the consumers' turns, from here on their outputs
 
-template <int head_dim_, int cluster_>
+template <int head_dim_, int cluster_, bool sparse_ = false>
 struct Tile {
+  static constexpr bool sparse = sparse_;  // key blocks by list: 128 queries whatever head_dim, to match the lists
   static constexpr int head_dim = head_dim_;
   static constexpr int cluster = cluster_;  // blocks that share K and V tiles, each with a query head of its own
-  static constexpr int consumers = head_dim == 64 ? 3 : 2;
+  static constexpr int consumers = head_dim == 64 && !sparse ? 3 : 2;
   static constexpr int queries = 64 * consumers;
   static constexpr int keys = 128;
   static constexpr int stages = 2;
@@ -80,6 +82,19 @@ __device__ __forceinline__ PrefillItem item_at(const PrefillSchedule& schedule, 
   PrefillItem item = schedule.at(this_item<T>(turn));
   if constexpr (T::cluster > 1) item.head = item.head * T::cluster + cluster_rank();
   return item;
+}
+
+/// The key tiles of an item; a block of a list is a tile.
+template <class T>
+__device__ __forceinline__ auto tiles_of(const PrefillArguments& a, const PrefillItem& item) {
+  if constexpr (T::sparse) {
+    static_assert(T::queries == prefill_block && T::keys == prefill_block);
+    const int n_lists = (a.visibility.length + prefill_block - 1) / prefill_block;
+    const int list = (item.sequence * a.n_heads + item.head) * n_lists + item.first_query / prefill_block;
+    return listed_tiles(a.tensors.block_starts, a.tensors.key_blocks, list, 1);
+  } else {
+    return key_tiles(a.visibility, item.first_query, T::queries, T::keys);
+  }
 }
 
 }  // namespace hopper

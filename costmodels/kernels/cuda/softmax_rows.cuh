@@ -75,10 +75,24 @@ __device__ __forceinline__ void hide(float (&scores)[n], const Visibility& visib
   }
 }
 
-/// Factors that turn the summed output into the softmax's mean.
+/// Factors that turn the summed output into the softmax's mean; 0 for a row that has seen no key.
 __device__ __forceinline__ void finish(const RowSoftmax& rows, float (&factor)[2]) {
 #pragma unroll
-  for (int row = 0; row < 2; ++row) factor[row] = __fdividef(1.0f, row_sum(rows.sum[row]));
+  for (int row = 0; row < 2; ++row) {
+    const float sum = row_sum(rows.sum[row]);
+    factor[row] = sum > 0.0f ? __fdividef(1.0f, sum) : 0.0f;
+  }
+}
+
+/// Writes ln(sum of exp) of the lane's rows `first_row` and `first_row` + 8 of a head, where they lie in the sequence.
+__device__ __forceinline__ void store_log_sums(float* head, int first_row, int length, const RowSoftmax& rows,
+                                               float scale) {
+#pragma unroll
+  for (int row = 0; row < 2; ++row) {
+    const float sum = row_sum(rows.sum[row]);
+    if (threadIdx.x % 4 == 0 && first_row + 8 * row < length)
+      head[first_row + 8 * row] = (rows.maximum[row] * scale + log2f(sum)) / log2_e;
+  }
 }
 
 }  // namespace archfront::cuda
