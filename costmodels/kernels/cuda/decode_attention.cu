@@ -45,7 +45,8 @@ __global__ void __launch_bounds__(T::warps * 32) decode_kernel(const __grid_cons
   const int n_tiles = (block.n_visible + T::keys - 1) / T::keys;
   const int begin_tile = static_cast<int>(static_cast<std::int64_t>(n_tiles) * block.split / a.n_splits);
   const std::int64_t first_row =
-      (T::listed && a.page_table != nullptr ? 0 : static_cast<std::int64_t>(block.sequence) * a.context) * a.n_kv_heads +
+      (T::listed && a.page_table != nullptr ? 0 : static_cast<std::int64_t>(block.sequence) * a.context) *
+          a.n_kv_heads +
       block.kv_head;
   Stream<T> stream;
   stream.k = a.k + first_row * T::row_bytes;
@@ -58,8 +59,6 @@ __global__ void __launch_bounds__(T::warps * 32) decode_kernel(const __grid_cons
 #pragma unroll
   for (int stage = 0; stage < T::stages; ++stage) stream.fetch(a, block, stage);
 
-  std::uint32_t q[T::head_dim / 16][4];
-  load_queries<T>(q, a, block);
   const float score_unit = T::e4m3 ? e4m3_unit * (a.k_scale != nullptr ? a.k_scale[block.kv_head] : 1.0f) : 1.0f;
   const float value_unit = T::e4m3 ? e4m3_unit * (a.v_scale != nullptr ? a.v_scale[block.kv_head] : 1.0f) : 1.0f;
   const float scale = a.scale * score_unit;
@@ -72,6 +71,8 @@ __global__ void __launch_bounds__(T::warps * 32) decode_kernel(const __grid_cons
   float output[T::head_dim / 2] = {};
   if (a.bias_key != nullptr && block.split == 0 && warp == 0)
     see_bias<T>(rows, output, a, block, score_unit, value_unit);
+  std::uint32_t q[T::head_dim / 16][4];
+  load_queries<T>(q, a, block);
   int stage = 0;
   for (int tile = begin_tile + warp; tile < stream.end_tile; tile += T::warps) {
     const std::uint32_t k_tile = stream.ring + static_cast<std::uint32_t>(stage * T::stage_bytes);
@@ -125,13 +126,16 @@ Layout layout_of(const DecodeAttentionShape& shape) {
   const int available = device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin);
   const int n_rows = shape.n_heads / shape.n_kv_heads * shape.query_length;
   const bool fits = available >= Tile<256, 4, false, false>::shared_bytes;
-  // Where a tile is full, products bind sooner than memory: one block of 8 warps, and half the parts to merge.
+  layout.n_row_tiles = (n_rows + tile_rows - 1) / tile_rows;
+  layout.n_groups = shape.batch * shape.n_kv_heads * layout.n_row_tiles;
+  // 8 warps serve what binds on instructions: full tiles of products, and where a multiprocessor has one block alone,
+  // the widening of e4m3 and the reading of page tables. Else 4 let a block's end overlap another's beginning.
+  const bool busy = shape.cache == CacheType::e4m3 || shape.page_size > 0;
+  const bool alone = layout.n_groups <= device_attribute(cudaDevAttrMultiProcessorCount);
   if (shape.head_dim == 256)
     layout.warps = fits ? 4 : 2;
   else
-    layout.warps = n_rows > 8 && fits ? 8 : 4;
-  layout.n_row_tiles = (n_rows + tile_rows - 1) / tile_rows;
-  layout.n_groups = shape.batch * shape.n_kv_heads * layout.n_row_tiles;
+    layout.warps = fits && (n_rows > 8 || (busy && alone)) ? 8 : 4;
   const bool windowed = shape.window > 0 && shape.window < shape.context;
   layout.window_begin = windowed ? shape.context - shape.window : 0;
   layout.n_sinks = windowed && shape.sinks < layout.window_begin ? shape.sinks : layout.window_begin;
@@ -147,7 +151,8 @@ Layout layout_of(const DecodeAttentionShape& shape) {
                                      .n_heads = std::min(tile_rows, n_rows),
                                      .n_multiprocessors = device_attribute(cudaDevAttrMultiProcessorCount)});
   }
-  const auto n_parts = static_cast<std::size_t>(layout.n_groups) * tile_rows * static_cast<std::size_t>(layout.n_splits);
+  const auto n_parts =
+      static_cast<std::size_t>(layout.n_groups) * tile_rows * static_cast<std::size_t>(layout.n_splits);
   layout.counter_bytes = rounded(static_cast<std::size_t>(layout.n_groups) * sizeof(unsigned));
   layout.rows_bytes = rounded(n_parts * sizeof(float2));
   layout.outputs_bytes = n_parts * static_cast<std::size_t>(shape.head_dim) * sizeof(float);
@@ -211,32 +216,33 @@ void decode_attention(const DecodeAttentionShape& shape, const DecodeTensors& te
   check(shape, tensors);
   const Layout layout = layout_of(shape);
   auto* bytes = static_cast<unsigned char*>(tensors.workspace);
-  const Arguments arguments{.q = static_cast<const __nv_bfloat16*>(tensors.q),
-                            .k = static_cast<const unsigned char*>(tensors.k),
-                            .v = static_cast<const unsigned char*>(tensors.v),
-                            .o = static_cast<__nv_bfloat16*>(tensors.o),
-                            .k_scale = tensors.k_scale,
-                            .v_scale = tensors.v_scale,
-                            .bias_key = static_cast<const __nv_bfloat16*>(tensors.bias_key),
-                            .bias_value = static_cast<const __nv_bfloat16*>(tensors.bias_value),
-                            .page_table = tensors.page_table,
-                            .selection = tensors.selection,
-                            .page_shift = shape.page_size == 0 ? 0 : std::countr_zero(static_cast<unsigned>(shape.page_size)),
-                            .n_pages = shape.page_size == 0 ? 0 : pages_of(shape),
-                            .selected_pages = shape.selected_pages,
-                            .context = shape.context,
-                            .query_length = shape.query_length,
-                            .n_kv_heads = shape.n_kv_heads,
-                            .group = shape.n_heads / shape.n_kv_heads,
-                            .n_row_tiles = layout.n_row_tiles,
-                            .n_sinks = layout.n_sinks,
-                            .n_visible = layout.n_visible,
-                            .window_begin = layout.window_begin,
-                            .n_splits = layout.n_splits,
-                            .scale = log2_e / std::sqrt(static_cast<float>(shape.head_dim)),
-                            .part_outputs = reinterpret_cast<float*>(bytes + layout.counter_bytes + layout.rows_bytes),
-                            .part_rows = reinterpret_cast<float2*>(bytes + layout.counter_bytes),
-                            .n_finished = reinterpret_cast<unsigned*>(bytes)};
+  const Arguments arguments{
+      .q = static_cast<const __nv_bfloat16*>(tensors.q),
+      .k = static_cast<const unsigned char*>(tensors.k),
+      .v = static_cast<const unsigned char*>(tensors.v),
+      .o = static_cast<__nv_bfloat16*>(tensors.o),
+      .k_scale = tensors.k_scale,
+      .v_scale = tensors.v_scale,
+      .bias_key = static_cast<const __nv_bfloat16*>(tensors.bias_key),
+      .bias_value = static_cast<const __nv_bfloat16*>(tensors.bias_value),
+      .page_table = tensors.page_table,
+      .selection = tensors.selection,
+      .page_shift = shape.page_size == 0 ? 0 : std::countr_zero(static_cast<unsigned>(shape.page_size)),
+      .n_pages = shape.page_size == 0 ? 0 : pages_of(shape),
+      .selected_pages = shape.selected_pages,
+      .context = shape.context,
+      .query_length = shape.query_length,
+      .n_kv_heads = shape.n_kv_heads,
+      .group = shape.n_heads / shape.n_kv_heads,
+      .n_row_tiles = layout.n_row_tiles,
+      .n_sinks = layout.n_sinks,
+      .n_visible = layout.n_visible,
+      .window_begin = layout.window_begin,
+      .n_splits = layout.n_splits,
+      .scale = log2_e / std::sqrt(static_cast<float>(shape.head_dim)),
+      .part_outputs = reinterpret_cast<float*>(bytes + layout.counter_bytes + layout.rows_bytes),
+      .part_rows = reinterpret_cast<float2*>(bytes + layout.counter_bytes),
+      .n_finished = reinterpret_cast<unsigned*>(bytes)};
   const bool listed = tensors.page_table != nullptr || tensors.selection != nullptr;
   if (shape.cache == CacheType::e4m3)
     listed ? launch<true, true>(arguments, shape.head_dim, layout.warps, shape.batch, stream)

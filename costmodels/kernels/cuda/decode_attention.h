@@ -36,7 +36,7 @@ struct DecodeTensors {
   const void* k = nullptr;
   const void* v = nullptr;
   void* o = nullptr;
-  void* workspace = nullptr;      ///< see decode_attention_workspace_bytes
+  void* workspace = nullptr;       ///< see decode_attention_workspace_bytes
   const float* k_scale = nullptr;  ///< e4m3: what a stored key is multiplied by, [n_kv_heads]; null: 1
   const float* v_scale = nullptr;  ///< likewise for values
   /// A learned key and value a query head that every query sees, bf16 [n_heads, head_dim]; both or neither.

@@ -30,10 +30,10 @@ struct Arguments {
   int context;
   int query_length;
   int n_kv_heads;
-  int group;         // query heads a KV head serves
-  int n_row_tiles;   // of 16 rows, the group's heads times the queries
-  int n_sinks;       // visible keys before the window
-  int n_visible;     // visible keys in all
+  int group;        // query heads a KV head serves
+  int n_row_tiles;  // of 16 rows, the group's heads times the queries
+  int n_sinks;      // visible keys before the window
+  int n_visible;    // visible keys in all
   int window_begin;
   int n_splits;
   float scale;           // log2(e) / sqrt(head_dim)
@@ -42,8 +42,8 @@ struct Arguments {
   unsigned* n_finished;  // [batch, n_kv_heads n_row_tiles], zero between launches
 };
 
-/// What one block works on. KV heads are the fastest index, since their rows are neighbours in memory. A row is a head of
-/// the group at one of the new tokens, heads first.
+/// What one block works on. KV heads are the fastest index, since their rows are neighbours in memory. A row is a head
+/// of the group at one of the new tokens, heads first.
 struct Block {
   int sequence;
   int split;

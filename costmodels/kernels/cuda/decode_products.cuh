@@ -1,6 +1,6 @@
 #pragma once
-// A decode warp's products: 16 rows of queries against a tile of keys and values, in bf16, or in f16 with e4m3 widened on
-// its way from shared memory. A lane's values of a row are then in another order; `dim_of` tells which.
+// A decode warp's products: 16 rows of queries against a tile of keys and values, in bf16, or in f16 with e4m3 widened
+// on its way from shared memory. A lane's values of a row are then in another order; `dim_of` tells which.
 
 #include <cuda_bf16.h>
 
@@ -28,14 +28,27 @@ __device__ __forceinline__ std::uint32_t pack_f16(float low, float high) {
   return packed;
 }
 
-/// Two e4m3 bytes, chosen by the selector of a byte permutation with zeros below each, as f16 times 2^-8: the exponents'
-/// biases are 7 and 15. Exact, subnormals included.
-constexpr float e4m3_unit = 256.0f;
-template <unsigned selector>
+/// Two of a word's four e4m3 bytes as f16, `first` in the lower half: times e4m3_unit^-1, exactly, subnormals included.
+/// Without an instruction for it (before sm_89), bytes are put where f16 has its upper bits: the exponents' biases, 7
+/// and 15, leave 2^-8.
+template <int first, int second>
 __device__ __forceinline__ std::uint32_t widen(std::uint32_t bytes) {
-  const std::uint32_t high = __byte_perm(bytes, 0, selector);
+#if __CUDA_ARCH__ >= 890
+  const auto pair = static_cast<unsigned short>(__byte_perm(bytes, 0, first | second << 4));
+  std::uint32_t widened;
+  asm("cvt.rn.f16x2.e4m3x2 %0, %1;\n" : "=r"(widened) : "h"(pair));
+  return widened;
+#else
+  const std::uint32_t high = __byte_perm(bytes, 0, 0x0404 | first << 4 | second << 12);
   return (high & 0x80008000u) | ((high >> 1) & 0x3f803f80u);
+#endif
 }
+
+#if __CUDA_ARCH__ >= 890
+constexpr float e4m3_unit = 1.0f;
+#else
+constexpr float e4m3_unit = 256.0f;
+#endif
 
 /// Dimension of the lane's i-th value of a row among the head_dim / 4 it has.
 template <class T>
@@ -83,8 +96,8 @@ __device__ __forceinline__ void score(float (&scores)[T::keys / 2], const std::u
         load_matrices(k, k_tile + place_of<T::chunks>(32 * n + lane, step));
 #pragma unroll
         for (int i = 0; i < 4; ++i)
-          multiply_add_f16(reinterpret_cast<float(&)[4]>(scores[16 * n + 4 * i]), q[step], widen<0x1404>(k[i]),
-                           widen<0x3424>(k[i]));
+          multiply_add_f16(reinterpret_cast<float(&)[4]>(scores[16 * n + 4 * i]), q[step], widen<0, 1>(k[i]),
+                           widen<2, 3>(k[i]));
       }
     } else {
 #pragma unroll
@@ -120,8 +133,8 @@ __device__ __forceinline__ void add_values(float (&output)[T::head_dim / 2], con
           const std::uint32_t low = v[2 * block];  // of the first 8 keys
           const std::uint32_t high = v[2 * block + 1];
           float* part = output + 16 * n + 8 * block;
-          multiply_add_f16(reinterpret_cast<float(&)[4]>(part[0]), p, widen<0x2404>(low), widen<0x2404>(high));
-          multiply_add_f16(reinterpret_cast<float(&)[4]>(part[4]), p, widen<0x3414>(low), widen<0x3414>(high));
+          multiply_add_f16(reinterpret_cast<float(&)[4]>(part[0]), p, widen<0, 2>(low), widen<0, 2>(high));
+          multiply_add_f16(reinterpret_cast<float(&)[4]>(part[4]), p, widen<1, 3>(low), widen<1, 3>(high));
         }
       }
     } else {

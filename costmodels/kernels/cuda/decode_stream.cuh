@@ -17,7 +17,7 @@ struct Tile {
   static constexpr bool e4m3 = e4m3_;
   static constexpr bool listed = listed_;
   static constexpr int row_bytes = head_dim * (e4m3 ? 1 : 2);
-  static constexpr int least_keys = e4m3 ? 32 : 16;                                          // of one ldmatrix
+  static constexpr int least_keys = e4m3 ? 32 : 16;                                           // of one ldmatrix
   static constexpr int keys = 4096 / row_bytes > least_keys ? 4096 / row_bytes : least_keys;  // a warp and stage
   static constexpr int stages = 3;
   static constexpr int chunks = row_bytes / 16;  // a row
@@ -76,9 +76,8 @@ struct Stream {
       int key = visible < a.n_sinks ? visible : visible - a.n_sinks + a.window_begin;
       if (a.selection != nullptr)
         key = (block.selection[visible >> a.page_shift] << a.page_shift) + (visible & in_page);
-      next_rows[i] = a.page_table == nullptr
-                         ? key
-                         : (block.page_table[key >> a.page_shift] << a.page_shift) + (key & in_page);
+      next_rows[i] =
+          a.page_table == nullptr ? key : (block.page_table[key >> a.page_shift] << a.page_shift) + (key & in_page);
     }
   }
 
@@ -114,8 +113,8 @@ struct Stream {
           const int visible = first + i * rows + row;
           const bool valid = visible < block.n_visible;
           const int key = visible < a.n_sinks ? visible : visible - a.n_sinks + a.window_begin;
-          copy(k_tile, v_tile, place_of<T::chunks>(i * rows + row, chunk),
-               (valid ? key * row_stride : 0) + chunk * 16, valid);
+          copy(k_tile, v_tile, place_of<T::chunks>(i * rows + row, chunk), (valid ? key * row_stride : 0) + chunk * 16,
+               valid);
         }
       }
       tile += T::warps;

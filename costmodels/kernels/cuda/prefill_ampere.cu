@@ -16,8 +16,8 @@
 
 #include "costmodels/kernels/cuda/attention_bias.cuh"
 #include "costmodels/kernels/cuda/cp_async.cuh"
-#include "costmodels/kernels/cuda/mma_attention.cuh"
 #include "costmodels/kernels/cuda/launch.h"
+#include "costmodels/kernels/cuda/mma_attention.cuh"
 #include "costmodels/kernels/cuda/prefill_paths.h"
 #include "costmodels/kernels/cuda/softmax_rows.cuh"
 
@@ -66,8 +66,10 @@ __global__ void __launch_bounds__(attention_threads) prefill_kernel(const Prefil
   const std::int64_t kv_stride = static_cast<std::int64_t>(arguments.n_kv_heads) * head_dim;
   const int kv_head = head / (arguments.n_heads / arguments.n_kv_heads);
   const auto* q = static_cast<const __nv_bfloat16*>(arguments.tensors.q) + sequence_row * q_stride + head * head_dim;
-  const auto* k = static_cast<const __nv_bfloat16*>(arguments.tensors.k) + sequence_row * kv_stride + kv_head * head_dim;
-  const auto* v = static_cast<const __nv_bfloat16*>(arguments.tensors.v) + sequence_row * kv_stride + kv_head * head_dim;
+  const auto* k =
+      static_cast<const __nv_bfloat16*>(arguments.tensors.k) + sequence_row * kv_stride + kv_head * head_dim;
+  const auto* v =
+      static_cast<const __nv_bfloat16*>(arguments.tensors.v) + sequence_row * kv_stride + kv_head * head_dim;
   auto* o = static_cast<__nv_bfloat16*>(arguments.tensors.o) + sequence_row * q_stride + head * head_dim;
 
   const int first_query = block * T::queries;
@@ -84,7 +86,7 @@ __global__ void __launch_bounds__(attention_threads) prefill_kernel(const Prefil
   if (arguments.tensors.bias_key != nullptr) {
     wait_copy_groups<0>();
     __syncthreads();  // q is there
-    const auto* bias_key = static_cast<const __nv_bfloat16*>(arguments.tensors.bias_key) + head * head_dim;
+    const BiasKey<head_dim> bias_key(static_cast<const __nv_bfloat16*>(arguments.tensors.bias_key) + head * head_dim);
     const auto* bias_value = static_cast<const __nv_bfloat16*>(arguments.tensors.bias_value) + head * head_dim;
     const int lane = static_cast<int>(threadIdx.x % 32);
 #pragma unroll
@@ -94,7 +96,7 @@ __global__ void __launch_bounds__(attention_threads) prefill_kernel(const Prefil
       for (int part = 0; part < head_dim / 16; ++part) {
         std::uint32_t fragment[4];
         load_matrices(fragment, q_tile + swizzled<T::chunks>(warp_row + 16 * r + lane % 16, 2 * part + lane / 16));
-        add_bias_score(scores, fragment, bias_key + 16 * part);
+        bias_key.add_scores(scores, fragment, part);
       }
       start_from_bias(rows[r], output[r], scores, bias_value);
     }

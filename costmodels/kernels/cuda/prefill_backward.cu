@@ -4,7 +4,8 @@
 //            were d_q summed by atomics
 // Bytes      2 batch length head_dim (4 n_heads + 4 n_kv_heads)
 // Floor      FLOPs / the rate of mma.sync
-// Plan       three launches. First D = rowsum(d_o o). Then a block a (64 keys, KV head, sequence): K and V stay in shared
+// Plan       three launches. First D = rowsum(d_o o). Then a block a (64 keys, KV head, sequence): K and V stay in
+// shared
 //            memory, Q and d_O of all queries that see them pass through; scores are made transposed, so that
 //            accumulators of P^T and dS^T are the left operands of d_V += P^T d_O and d_K += dS^T Q. Last a block a
 //            (64 queries, head, sequence) for d_Q += dS K. No atomics: every run gives the same bits
@@ -226,8 +227,7 @@ __global__ void __launch_bounds__(attention_threads) queries_kernel(const Argume
     float d_p[1][T::keys / 2];
     score<T>(p, q_tile, k_tile, warp_row);
     score<T>(d_p, d_o_tile, k_tile + T::tile_bytes, warp_row);
-    if (!clear.contains(step))
-      hide(p[0], visibility, first_query + warp_row + lane / 4, tiles.at(step) * T::keys);
+    if (!clear.contains(step)) hide(p[0], visibility, first_query + warp_row + lane / 4, tiles.at(step) * T::keys);
 #pragma unroll
     for (int i = 0; i < T::keys / 2; ++i) {
       const int half = i / 2 % 2;
@@ -276,8 +276,8 @@ void prefill_attention_backward(const PrefillAttentionShape& shape, const Prefil
     throw InputError("head_dim = " + std::to_string(shape.head_dim) + " is not compiled: " + kernel +
                      ": use one of 64, 128");
   if (shape.batch * shape.n_heads > 65535)
-    throw InputError("batch x n_heads = " + std::to_string(shape.batch * shape.n_heads) + " is out of range: " + kernel +
-                     ": it must be 65535 or less");
+    throw InputError("batch x n_heads = " + std::to_string(shape.batch * shape.n_heads) +
+                     " is out of range: " + kernel + ": it must be 65535 or less");
   require_aligned(kernel, "q", tensors.q);
   require_aligned(kernel, "k", tensors.k);
   require_aligned(kernel, "v", tensors.v);

@@ -12,9 +12,9 @@ struct PrefillGradients {
   const void* q = nullptr;
   const void* k = nullptr;
   const void* v = nullptr;
-  const void* o = nullptr;            ///< what prefill_attention wrote
-  const float* log_sums = nullptr;    ///< likewise, [batch, n_heads, length]
-  const void* d_o = nullptr;          ///< the loss's derivative by o
+  const void* o = nullptr;          ///< what prefill_attention wrote
+  const float* log_sums = nullptr;  ///< likewise, [batch, n_heads, length]
+  const void* d_o = nullptr;        ///< the loss's derivative by o
   void* d_q = nullptr;
   void* d_k = nullptr;
   void* d_v = nullptr;
@@ -23,9 +23,10 @@ struct PrefillGradients {
 
 std::size_t prefill_backward_workspace_bytes(const PrefillAttentionShape& shape);
 
-/// d_q, d_k and d_v of o = softmax(q k^T / sqrt(head_dim)) v over the visible keys (Dao, arXiv:2307.08691, algorithm 2).
-/// Every run gives the same bits. Enqueues on `stream`, allocates nothing and may be captured in a graph. head_dim 64 or
-/// 128. Throws InputError on a shape, an alignment or a device it cannot serve, std::runtime_error if a launch fails.
+/// d_q, d_k and d_v of o = softmax(q k^T / sqrt(head_dim)) v over the visible keys (Dao, arXiv:2307.08691, algorithm
+/// 2). Every run gives the same bits. Enqueues on `stream`, allocates nothing and may be captured in a graph. head_dim
+/// 64 or 128. Throws InputError on a shape, an alignment or a device it cannot serve, std::runtime_error if a launch
+/// fails.
 void prefill_attention_backward(const PrefillAttentionShape& shape, const PrefillGradients& tensors,
                                 CUstream_st* stream);
 

@@ -111,13 +111,17 @@ struct Queries {
 template <class T>
 __device__ __forceinline__ void see_bias(RowSoftmax& rows, float (&output)[T::head_dim / 2], const Queries<T>& q,
                                          const PrefillTensors& tensors, int head) {
-  const auto* key = static_cast<const __nv_bfloat16*>(tensors.bias_key) + head * T::head_dim;
+  const BiasKey<T::head_dim> key(static_cast<const __nv_bfloat16*>(tensors.bias_key) + head * T::head_dim);
   float scores[2] = {};
 #pragma unroll
   for (int step = 0; step < T::head_dim / 16; ++step) {
-    std::uint32_t fragment[4];
-    q.load_step(fragment, step);
-    add_bias_score(scores, fragment, key + 16 * step);
+    if constexpr (T::q_in_registers) {
+      key.add_scores(scores, q.fragments[step], step);
+    } else {
+      std::uint32_t fragment[4];
+      q.load_step(fragment, step);
+      key.add_scores(scores, fragment, step);
+    }
   }
   start_from_bias(rows, output, scores, static_cast<const __nv_bfloat16*>(tensors.bias_value) + head * T::head_dim);
 }
@@ -308,9 +312,9 @@ __device__ __forceinline__ void consume(const Shared<T>& shared, const CUtensorM
     start_values<T>(output, probabilities, shared.v(consumer.v.stage));
     finish(rows, rescale);
     if (a.tensors.log_sums != nullptr)
-      store_log_sums(a.tensors.log_sums +
-                         static_cast<std::int64_t>(item.sequence * a.n_heads + item.head) * a.visibility.length,
-                     first_row + lane_row, a.visibility.length, rows, a.scale);
+      store_log_sums(
+          a.tensors.log_sums + static_cast<std::int64_t>(item.sequence * a.n_heads + item.head) * a.visibility.length,
+          first_row + lane_row, a.visibility.length, rows, a.scale);
     wait_products<0>();
     pin(output);
     consumer.release_v();
@@ -381,7 +385,8 @@ void launch(const PrefillArguments& a, cudaStream_t stream) {
                  .n_threads = T::threads,
                  .shared_bytes = T::shared_bytes,
                  .cluster = cluster},
-                stream, "launching prefill attention", token_tensor_map(a.tensors.q, a.batch, length, a.n_heads, head_dim, 64),
+                stream, "launching prefill attention",
+                token_tensor_map(a.tensors.q, a.batch, length, a.n_heads, head_dim, 64),
                 token_tensor_map(a.tensors.k, a.batch, length, a.n_kv_heads, head_dim, T::copied_keys),
                 token_tensor_map(a.tensors.v, a.batch, length, a.n_kv_heads, head_dim, T::copied_keys),
                 token_tensor_map(a.tensors.o, a.batch, length, a.n_heads, head_dim, 64), a, schedule);
