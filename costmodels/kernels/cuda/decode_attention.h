@@ -46,7 +46,7 @@ struct DecodeTensors {
   /// Where page p of a sequence's context lies among all pages, [batch, context / page_size rounded up]; null: k and v
   /// hold each sequence's pages one after the other.
   const int* page_table = nullptr;
-  /// The pages of the context each head reads, [batch, n_kv_heads, selected_pages], ascending; see select_pages.
+  /// The pages of the context each head reads, [batch, n_kv_heads, selected_pages], ascending.
   const int* selection = nullptr;
 };
 
