@@ -13,17 +13,37 @@ constexpr double z_80 = 1.2815515655446004;
 /// The runs behind the mixer law are at most this long: a window that covers it is no window to them.
 constexpr double training_context = 8192;
 
+/// Kinds of heads in the order of a layer's traits.
+std::string_view kind_of(const Mixer& mixer, std::size_t index) {
+  const auto* hybrid = std::get_if<HeadHybrid>(&mixer);
+  return hybrid == nullptr ? kind_name(mixer) : kind_name(hybrid->mixers[index]);
+}
+
+/// ln(n_heads / n_kv_heads); 0 for what has no groups.
+double log_grouping(const SoftmaxAttention& mixer) {
+  return std::log(static_cast<double>(mixer.n_heads) / mixer.n_kv_heads);
+}
+double log_grouping_of(const Mixer& mixer, std::size_t index) {
+  const auto* attention = std::get_if<SoftmaxAttention>(&mixer);
+  if (const auto* hybrid = std::get_if<HeadHybrid>(&mixer))
+    attention = std::get_if<SoftmaxAttention>(&hybrid->mixers[index]);
+  return attention == nullptr ? 0 : log_grouping(*attention);
+}
+
 }  // namespace
 
 MixerShares mixer_shares(const Mixer& mixer) {
   MixerShares shares;
   shares.layers = 1;
+  std::size_t index = 0;
   for (const MixerTraits& seen : traits(mixer, training_context)) {
-    if (seen.visible_tokens >= training_context)
-      shares.attention += seen.share;
-    else if (seen.visible_tokens > 0)
-      shares.windowed += seen.share;
+    // A neural memory works beside its window: half a recurrence, half a window.
+    const double recurrent = seen.visible_tokens == 0 ? 1 : seen.memory_weights > 0 ? 0.5 : 0;
+    (seen.visible_tokens >= training_context ? shares.attention : shares.windowed) += seen.share * (1 - recurrent);
+    shares.strength += seen.share * recurrent * recurrence_strength(kind_of(mixer, index));
+    shares.grouping += seen.share * (1 - recurrent) * log_grouping_of(mixer, index);
     shares.sparsity += seen.sparsity * seen.share;
+    ++index;
   }
   return shares;
 }
@@ -33,6 +53,8 @@ void accumulate(MixerShares& total, const MixerShares& one, double count) {
   total.attention += count * one.attention;
   total.windowed += count * one.windowed;
   total.sparsity += count * one.sparsity;
+  total.strength += count * one.strength;
+  total.grouping += count * one.grouping;
 }
 
 LossInputs loss_inputs(const Parameters& counted, const MixerShares& shares, int d_model, double tokens) {
@@ -42,12 +64,16 @@ LossInputs loss_inputs(const Parameters& counted, const MixerShares& shares, int
   inputs.n_params = static_cast<double>(counted.active - counted.embedding);
   inputs.tokens = tokens;
   inputs.d_model = d_model;
+  inputs.n_layers = shares.layers;
   inputs.mlp_to_attention =
       counted.mixer > 0 ? (static_cast<double>(counted.feed_forward) - inactive) / static_cast<double>(counted.mixer)
                         : 0;
   inputs.attention_fraction = shares.layers > 0 ? shares.attention / shares.layers : 1;
   inputs.windowed_fraction = shares.layers > 0 ? shares.windowed / shares.layers : 0;
   inputs.sparsity = attending > 0 ? shares.sparsity / attending : 0;
+  inputs.log_grouping = attending > 0 ? shares.grouping / attending : 0;
+  const double recurrent = shares.layers - attending;
+  if (recurrent > 1e-9) inputs.recurrent_strength = shares.strength / recurrent;
   return inputs;
 }
 

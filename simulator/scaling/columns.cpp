@@ -7,6 +7,7 @@
 #include <map>
 
 #include "costmodels/errors.h"
+#include "simulator/scaling/mixer_law.h"
 
 namespace archfront {
 namespace {
@@ -57,6 +58,13 @@ std::vector<double> least_losses(const RunTable& table) {
   return values;
 }
 
+/// By the recurrence each run names.
+std::vector<double> strengths(const RunTable& table, std::size_t mixer) {
+  std::vector<double> values;
+  for (std::size_t row = 0; row < table.size(); ++row) values.push_back(recurrence_strength(table.cell(row, mixer)));
+  return values;
+}
+
 /// Cells that may be zero, or absent where the form says what that means.
 std::vector<double> bounded_column(const RunTable& table, const ColumnSpec& spec, std::size_t column) {
   std::vector<double> values;
@@ -94,6 +102,8 @@ std::vector<double> column_of_form(const RunTable& table, const ColumnSpec& spec
   if (const std::optional<std::size_t> found = find_column(table, spec.name))
     return spec.positive && !spec.absent && !std::isfinite(spec.high) ? positive_column(table, spec.name)
                                                                       : bounded_column(table, spec, *found);
+  if (const std::optional<std::size_t> mixer = find_column(table, "mixer"); mixer && spec.name == "recurrent_strength")
+    return strengths(table, *mixer);
   if (spec.absent) return std::vector<double>(table.size(), *spec.absent);
   if (spec.name == "least_loss") return least_losses(table);
   const Derived* derived = derivation(spec.name);

@@ -103,6 +103,15 @@ ConditionalShapeLaw conditional_shape_from_json(const nlohmann::json& json, cons
     set.b2 = law_number(given, "b2", where);
     sets.push_back(set);
   }
+  if (const auto given = json.find("parameters"); sets.empty() && given != json.end())
+    sets.push_back({.fitted_on = "the runs of this fit",
+                    .n_params = law_range(json, "n_params", where).high,
+                    .a0 = law_number(*given, "a0", where),
+                    .a1 = law_number(*given, "a1", where),
+                    .a2 = law_number(*given, "a2", where),
+                    .b0 = 1,
+                    .b1 = law_number(*given, "b1", where),
+                    .b2 = law_number(*given, "b2", where)});
   return conditional_shape_law(std::move(sets), law_range(json, "d_model_over_sqrt_n", where),
                                law_range(json, "mlp_to_attention", where), law_number_or(json, "residual", where, 0),
                                where);

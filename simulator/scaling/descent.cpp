@@ -10,6 +10,9 @@ namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
+/// What a sum of squares of rounding errors may come to: runs that obey the law exactly are fitted at this.
+constexpr double exact_fit = 1e-18;
+
 struct Stage {
   double delta = 0;
   int evaluations = 0;
@@ -101,7 +104,7 @@ Descent descend(const FitProblem& problem, std::span<const double> weight, const
     objective_sums(problem, weight, next, stage.delta, there);
     const double decrease = here.value - there.value;
     best.converged = fraction == 1 && damping < 1 &&
-                     std::max(decrease, std::abs(step.predicted)) <= stage.tolerance * here.value + 1e-300;
+                     std::max(decrease, std::abs(step.predicted)) <= stage.tolerance * here.value + exact_fit;
     if (decrease > 0) {
       best.at = next;
       std::swap(here, there);

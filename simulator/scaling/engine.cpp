@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "simulator/scaling/ceres_check.h"
 #include "simulator/scaling/chinchilla_solver.h"
@@ -69,7 +70,7 @@ Solution solve(const FitProblem& problem, const FitOptions& options) {
   if (!std::isfinite(solution.best.value)) return solution;
   const Descent checked = polish_with_ceres(problem, solution.best.at);
   solution.confirmed = solution.best.converged && checked.converged &&
-                       std::abs(checked.value - solution.best.value) <= 1e-6 * solution.best.value + 1e-300;
+                       std::abs(checked.value - solution.best.value) <= 1e-6 * solution.best.value + 1e-18;
   if (checked.value < solution.best.value) {
     solution.best.at = checked.at;
     solution.best.value = checked.value;
@@ -79,6 +80,35 @@ Solution solve(const FitProblem& problem, const FitOptions& options) {
 
 Descent resolve(const FitProblem& problem, std::span<const double> weight, const Coordinates& near) {
   return refine_from(problem, weight, near);
+}
+
+double cross_validated_delta(const FitProblem& problem, const FitOptions& options) {
+  constexpr double ladder[] = {1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, std::numeric_limits<double>::infinity()};
+  constexpr std::size_t n_folds = 5;
+  std::vector<std::size_t> fold(problem.size());
+  RandomStream random(options.seed, 0);
+  for (std::size_t& of : fold) of = random.below(n_folds);
+  double best = ladder[0];
+  double least = std::numeric_limits<double>::infinity();
+  for (const double delta : ladder) {
+    FitProblem trial = problem;
+    trial.delta = delta;
+    const Coordinates near = solve(trial, options).best.at;
+    double sum = 0;
+    for (std::size_t left = 0; left < n_folds; ++left) {
+      std::vector<double> weight = trial.weight;
+      for (std::size_t run = 0; run < weight.size(); ++run)
+        if (fold[run] == left) weight[run] = 0;
+      const Coordinates at = resolve(trial, weight, near).at;
+      for (std::size_t run = 0; run < weight.size(); ++run)
+        if (fold[run] == left) sum += trial.weight[run] * std::abs(residual_of(trial, run, at, nullptr));
+    }
+    if (sum < least) {
+      least = sum;
+      best = delta;
+    }
+  }
+  return best;
 }
 
 std::vector<Coordinates> bootstrap_draws(const FitProblem& problem, const Coordinates& best,

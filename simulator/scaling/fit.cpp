@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "costmodels/errors.h"
+#include "simulator/scaling/columns.h"
 #include "simulator/scaling/expression.h"
 #include "simulator/scaling/fit_forms.h"
 #include "simulator/scaling/rank.h"
@@ -15,16 +16,13 @@
 namespace archfront {
 namespace {
 
-struct Fitter {
-  std::string_view law;
-  FitResult (*run)(const RunTable& fitted, const RunTable& held_out, const FitOptions& options);
-};
-constexpr Fitter fitters[] = {{"conditional_shape", fit_conditional_shape}, {"mixer", fit_mixer_law}};
-
-FitResult fit_named(const RunTable& fitted, const RunTable& held_out, const FitOptions& options) {
-  for (const Fitter& fitter : fitters)
-    if (fitter.law == options.law) return fitter.run(fitted, held_out, options);
-  return fit_form(form_named(options.law), fitted, held_out, options);
+/// What a formula may name: the file's columns, the names mapped to them, and what follows from those.
+std::vector<std::string> columns_for_formula(const RunTable& runs) {
+  std::vector<std::string> names = runs.columns;
+  for (const auto& [name, column] : runs.map) names.push_back(name);
+  for (const char* name : {"tokens", "flops", "tokens_per_parameter", "d_model_over_sqrt_n"})
+    if (has_column_of_form(runs, {.name = name})) names.emplace_back(name);
+  return names;
 }
 
 void check(const FitOptions& options) {
@@ -36,10 +34,19 @@ void check(const FitOptions& options) {
   if (options.bootstrap < 0 || options.bootstrap > 10'000'000)
     refuse("bootstrap", options.bootstrap, "use a whole number from 0 to 10000000");
   if (options.bootstrap == 1) refuse("bootstrap", options.bootstrap, "use 0 for none, or at least 2 replicates");
-  if (!(options.huber_delta > 0)) refuse("huber_delta", options.huber_delta, "use a positive number");
+  if (!(options.huber_delta >= 0))
+    refuse("huber_delta", options.huber_delta, "use a positive number, or 0 to have it chosen");
+  if (!(options.extrapolate >= 0 && options.extrapolate < 1))
+    refuse("extrapolate", options.extrapolate, "use the share of runs to predict, below 1");
 }
 
 }  // namespace
+
+FitResult fit_named(const RunTable& fitted, const RunTable& held_out, const FitOptions& options) {
+  if (options.law == "formula")
+    return fit_form(form_from_text(options.formula, columns_for_formula(fitted)), fitted, held_out, options);
+  return fit_form(form_named(options.law), fitted, held_out, options);
+}
 
 FitResult fit(const RunTable& runs, const FitOptions& options) {
   const auto begin = std::chrono::steady_clock::now();
@@ -56,45 +63,9 @@ FitResult fit(const RunTable& runs, const FitOptions& options) {
   for (char& flag : kept) flag = flag == 0 ? 1 : 0;
   FitResult result = fit_named(select_rows(runs, kept), select_rows(runs, held), options);
   result.law = options.law;
+  if (options.extrapolate > 0) result.extrapolation = extrapolation_check(runs, options, options.extrapolate);
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   return result;
-}
-
-namespace {
-
-nlohmann::json holdout_json(const Holdout& holdout) {
-  return {{"runs", holdout.runs},
-          {"rmse", holdout.rmse},
-          {"max_relative_error", holdout.max_relative_error},
-          {"relative_rmse", holdout.relative_rmse},
-          {"rank_correlation", holdout.rank_correlation},
-          {"coverage", holdout.coverage}};
-}
-
-}  // namespace
-
-nlohmann::json to_json(const FitResult& result) {
-  nlohmann::json json{{"law", result.law},
-                      {"parameters", nlohmann::json::object()},
-                      {"standard_errors", nlohmann::json::object()},
-                      {"intervals", nlohmann::json::object()},
-                      {"objective", result.objective},
-                      {"runs", result.runs},
-                      {"starts", result.starts},
-                      {"starts_at_optimum", result.starts_at_optimum},
-                      {"converged", result.converged},
-                      {"seconds", result.seconds},
-                      {"compute_optimal", nullptr},
-                      {"holdout", nullptr}};
-  for (const FittedParameter& parameter : result.parameters) {
-    json["parameters"][parameter.name] = parameter.value;
-    json["standard_errors"][parameter.name] = parameter.standard_error;
-    json["intervals"][parameter.name] = {parameter.low, parameter.high};
-  }
-  if (result.compute_optimal)
-    json["compute_optimal"] = {{"a", result.compute_optimal->a}, {"b", result.compute_optimal->b}};
-  if (result.holdout) json["holdout"] = holdout_json(*result.holdout);
-  return json;
 }
 
 void check_enough(const RunTable& runs, std::string_view law, std::size_t parameters) {
@@ -136,19 +107,6 @@ FittedParameter normal_parameter(std::string name, double value, double standard
   const double half = z_95 * standard_error;
   if (!in_log) return {std::move(name), value, standard_error, value - half, value + half};
   return {std::move(name), value, standard_error, value * std::exp(-half / value), value * std::exp(half / value)};
-}
-
-std::string law_file_text(nlohmann::json law, const FitResult& result, const FitOptions& options) {
-  law["name"] = options.law_name.empty() ? options.law : options.law_name;
-  law["form"] = options.law;
-  for (const FittedParameter& parameter : result.parameters) {
-    law["parameters"][parameter.name] = parameter.value;
-    law["standard_errors"][parameter.name] = parameter.standard_error;
-  }
-  law["runs"] = result.runs;
-  law["objective"] = result.objective;
-  law["source"] = options.source;
-  return law.dump(2) + "\n";
 }
 
 }  // namespace archfront

@@ -5,11 +5,13 @@
 
 namespace archfront {
 
-/// One fitter a form, named in fit.cpp's table. `fitted` are the runs to fit, `held_out` those to predict, checked for
-/// double ids. Throws InputError.
+/// Fits a form to runs and predicts others. Throws InputError.
 FitResult fit_form(const Form& form, const RunTable& fitted, const RunTable& held_out, const FitOptions& options);
-FitResult fit_conditional_shape(const RunTable& fitted, const RunTable& held_out, const FitOptions& options);
-FitResult fit_mixer_law(const RunTable& fitted, const RunTable& held_out, const FitOptions& options);
+/// The form that the options name, likewise.
+FitResult fit_named(const RunTable& fitted, const RunTable& held_out, const FitOptions& options);
+
+/// The `share` of runs with the most compute, predicted by a fit to the rest.
+Holdout extrapolation_check(const RunTable& runs, const FitOptions& options, double share);
 
 /// Throws InputError if there are fewer runs than a form of that many parameters needs.
 void check_enough(const RunTable& runs, std::string_view law, std::size_t parameters);

@@ -9,8 +9,22 @@ namespace archfront {
 namespace {
 
 /// Every law that can be fitted. A new one is a file in forms/ and an entry here.
-constexpr Form (*forms[])() = {chinchilla_form, chinchilla_tied_form, kaplan_form, compute_power_form,
-                               over_training_form};
+constexpr Form (*forms[])() = {chinchilla_form,
+                               chinchilla_tied_form,
+                               kaplan_form,
+                               compute_power_form,
+                               over_training_form,
+                               data_constrained_form,
+                               conditional_shape_form,
+                               conditional_shape_additive_form,
+                               width_depth_form,
+                               aspect_ratio_form,
+                               routed_form,
+                               granularity_form,
+                               expert_sparsity_form,
+                               vocabulary_form,
+                               mixer_form,
+                               hybrid_form};
 
 }  // namespace
 
@@ -31,9 +45,9 @@ Form form_named(std::string_view name) {
     if (Form found = form(); found.name == name) return found;
   const std::vector<std::string> names = form_names();
   const std::string_view near = nearest(name, std::vector<std::string_view>(names.begin(), names.end()));
-  throw InputError(fmt::format("no law called '{}' can be fitted: --law: {}", name,
-                               near.empty() ? fmt::format("use one of {}", fmt::join(names, ", "))
-                                            : fmt::format("did you mean '{}'?", near)));
+  throw InputError(fmt::format(
+      "no law called '{}' can be fitted: --law: {}", name,
+      near.empty() ? fmt::format("use one of {}", fmt::join(names, ", ")) : fmt::format("did you mean '{}'?", near)));
 }
 
 }  // namespace archfront

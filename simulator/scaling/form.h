@@ -28,6 +28,8 @@ struct ParameterSpec {
   bool positive = false;  ///< fitted as its logarithm
   bool linear = false;    ///< the loss is linear in it and the other linear ones: starts solve for it exactly
   std::vector<PowerOf> power_of{};
+  std::optional<double> held{};  ///< kept at this unless the user gives bounds or a range of starts
+  std::string per{};             ///< one value for each value of this column, where the runs have it
 };
 
 /// One column a form reads.
@@ -43,12 +45,13 @@ struct Form {
   std::string name;
   std::string formula;  ///< as one would print it
   std::string source;   ///< of the formula
-  std::vector<ParameterSpec> parameters;
-  std::vector<ColumnSpec> columns;
+  std::vector<ParameterSpec> parameters{};
+  std::vector<ColumnSpec> columns{};
   /// Loss of one run, nats, from values in the order of `parameters` and `columns`. Where `derivatives` is not null,
   /// also by each parameter. Safe to call from many threads.
-  std::function<double(const double* parameters, const double* columns, double* derivatives)> loss;
+  std::function<double(const double* parameters, const double* columns, double* derivatives)> loss{};
   bool exact_derivatives = true;  ///< else by central differences
+  bool any_sign = false;          ///< the loss may be negative, so that its logarithm cannot be taken
 
   std::optional<std::size_t> parameter(std::string_view called) const;
 };

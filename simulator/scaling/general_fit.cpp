@@ -128,8 +128,8 @@ std::vector<std::vector<double>> law_covariance(const FitProblem& problem, const
   return rows;
 }
 
-std::string law_text(const FitProblem& problem, const Eigen::MatrixXd& covariance, const FitResult& result,
-                     const FitOptions& options) {
+std::string law_text(const RunTable& table, const FitProblem& problem, const Eigen::MatrixXd& covariance,
+                     const FitResult& result, const FitOptions& options) {
   nlohmann::json law;
   for (const Unknown& unknown : problem.unknowns)
     law["covariance_of"].push_back((problem.form.parameters[unknown.parameter].positive ? "ln " : "") + unknown.name);
@@ -143,6 +143,11 @@ std::string law_text(const FitProblem& problem, const Eigen::MatrixXd& covarianc
       high = std::max(high, problem.columns[run * problem.n_columns + k]);
     }
     law["range"][problem.form.columns[k].name] = {low, high};
+  }
+  for (const char* name : {"n_params", "tokens"}) {
+    const std::vector<double> values = column_or_none(table, name);
+    const auto [low, high] = std::minmax_element(values.begin(), values.end());
+    if (*low > 0) law["range"][name] = {*low, *high};
   }
   law["embedding_coefficient"] = options.embedding_coefficient;
   law["huber_delta"] = result.huber_delta;
@@ -198,9 +203,10 @@ void warn(FitResult& result) {
 }  // namespace
 
 FitResult fit_form(const Form& form, const RunTable& fitted, const RunTable& held_out, const FitOptions& options) {
-  const FitProblem problem = fit_problem(form, fitted, options);
+  FitProblem problem = fit_problem(form, fitted, options);
   check_enough(fitted, form.name, problem.free_unknowns());
   check_varies(problem, fitted);
+  if (problem.delta == 0) problem.delta = cross_validated_delta(problem, options);
   const Solution solution = solve(problem, options);
   if (!std::isfinite(solution.best.value))
     throw InputError(
@@ -215,7 +221,7 @@ FitResult fit_form(const Form& form, const RunTable& fitted, const RunTable& hel
   result.starts = static_cast<int>(solution.ends.size());
   for (const Descent& end : solution.ends) {
     result.start_objectives.push_back(end.value);
-    if (end.value <= solution.best.value * (1 + 1e-6) + 1e-300) ++result.starts_at_optimum;
+    if (end.value <= solution.best.value * (1 + 1e-6) + 1e-18) ++result.starts_at_optimum;
   }
   result.modes = modes_of(problem, solution);
   const Coordinates& at = solution.best.at;
@@ -261,7 +267,7 @@ FitResult fit_form(const Form& form, const RunTable& fitted, const RunTable& hel
   result.allocations = allocations.at;
   if (!allocations.parabola_warning.empty()) result.warnings.push_back(allocations.parabola_warning);
   warn(result);
-  result.law_file = law_text(problem, covariance, result, options);
+  result.law_file = law_text(fitted, problem, covariance, result, options);
   return result;
 }
 

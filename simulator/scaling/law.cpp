@@ -15,7 +15,7 @@ namespace {
 using Json = nlohmann::json;
 namespace fs = std::filesystem;
 
-/// The forms a law file may have.
+/// The forms with an evaluation of their own.
 struct Form {
   std::string_view name;
   Law (*read)(const Json& json, const std::string& where);
@@ -57,11 +57,12 @@ std::string form_of(const Json& json) { return json.is_object() ? json.value("fo
 Law part_from_json(const Json& json, const std::string& where) {
   const std::string form = form_of(json);
   const auto* found = std::find_if(std::begin(forms), std::end(forms), [&](const Form& f) { return f.name == form; });
-  if (found == std::end(forms))
-    throw InputError(
-        fmt::format("'{}' is not the form of a law: {}: use chinchilla, conditional_shape, mixer, or a product of such",
-                    form, where));
-  return found->read(json, where);
+  if (found != std::end(forms)) return found->read(json, where);
+  const std::vector<std::string> fittable = form_names();
+  if (std::find(fittable.begin(), fittable.end(), form) == fittable.end())
+    throw InputError(fmt::format("'{}' is not the form of a law: {}: use one of {}, or a product of such", form, where,
+                                 fmt::join(fittable, ", ")));
+  return form_law_from_json(json, form_named(form), where);
 }
 
 std::vector<Law> parts_of_product(const Json& json, const std::string& where, const fs::path& folder) {

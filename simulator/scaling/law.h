@@ -6,12 +6,13 @@
 
 #include "simulator/scaling/chinchilla.h"
 #include "simulator/scaling/conditional_shape.h"
+#include "simulator/scaling/form_law.h"
 #include "simulator/scaling/mixer_law.h"
 
 namespace archfront {
 
-/// One fitted part of a law. A new law is a file pair beside these and an entry here and in law.cpp's table.
-using Law = std::variant<ChinchillaLaw, ConditionalShapeLaw, MixerLaw>;
+/// One fitted part of a law. A form of the table in form.cpp is a FormLaw unless it has an evaluation of its own.
+using Law = std::variant<ChinchillaLaw, ConditionalShapeLaw, MixerLaw, FormLaw>;
 
 /// What predict_loss evaluates: the product of fitted parts.
 struct LossModel {

@@ -1,17 +1,16 @@
 #include "simulator/scaling/moved_laws.h"
 
-#include <array>
 #include <cmath>
+#include <span>
 
 namespace archfront {
 namespace {
 
-/// The lower Cholesky factor of a covariance, row by row; a direction without spread (a parameter that is held, or one
-/// that follows from the others) has a column of zeros.
-template <std::size_t n>
-std::array<double, n * n> cholesky(const std::array<double, n * n>& covariance) {
+/// The lower Cholesky factor of an n x n covariance, row by row; a direction without spread (a parameter that is held,
+/// or one that follows from the others) has a column of zeros.
+std::vector<double> cholesky(std::span<const double> covariance, std::size_t n) {
   constexpr double nothing = 1e-14;  // of the diagonal: what rounding leaves of zero
-  std::array<double, n * n> factor{};
+  std::vector<double> factor(n * n, 0.0);
   for (std::size_t column = 0; column < n; ++column) {
     double left = covariance[column * n + column];
     const double least = nothing * left;
@@ -28,13 +27,13 @@ std::array<double, n * n> cholesky(const std::array<double, n * n>& covariance) 
 }
 
 /// One law a column that is not zero; `move` adds a step to the parameters the covariance is of.
-template <class OneLaw, std::size_t n, class Move>
-std::vector<Law> moved(const OneLaw& law, const std::array<double, n * n>& covariance, double step, const Move& move) {
-  const std::array<double, n* n> factor = cholesky<n>(covariance);
+template <class OneLaw, class Move>
+std::vector<Law> moved(const OneLaw& law, std::size_t n, double step, const Move& move) {
+  const std::vector<double> factor = cholesky(law.covariance, n);
   std::vector<Law> laws;
   for (std::size_t column = 0; column < n; ++column) {
     if (factor[column * n + column] == 0) continue;
-    std::array<double, n> by{};
+    std::vector<double> by(n);
     for (std::size_t row = 0; row < n; ++row) by[row] = step * factor[row * n + column];
     OneLaw one = law;
     move(one, by);
@@ -44,7 +43,7 @@ std::vector<Law> moved(const OneLaw& law, const std::array<double, n * n>& covar
 }
 
 std::vector<Law> moved_law(const ChinchillaLaw& law, double step) {
-  return moved<ChinchillaLaw, 5>(law, law.covariance, step, [](ChinchillaLaw& one, const std::array<double, 5>& by) {
+  return moved(law, 5, step, [](ChinchillaLaw& one, const std::vector<double>& by) {
     one.A *= std::exp(by[0]);
     one.B *= std::exp(by[1]);
     one.E *= std::exp(by[2]);
@@ -54,12 +53,17 @@ std::vector<Law> moved_law(const ChinchillaLaw& law, double step) {
 }
 
 std::vector<Law> moved_law(const MixerLaw& law, double step) {
-  return moved<MixerLaw, 5>(law, law.covariance, step, [](MixerLaw& one, const std::array<double, 5>& by) {
-    one.a += by[0];
-    one.scale *= std::exp(by[1]);
-    one.b += by[2];
-    one.c += by[3];
-    one.d += by[4];
+  return moved(law, MixerLaw::n, step, [](MixerLaw& one, const std::vector<double>& by) {
+    for (std::size_t k = 0; k < by.size(); ++k) one.values[k] += by[k];
+  });
+}
+
+std::vector<Law> moved_law(const FormLaw& law, double step) {
+  return moved(law, law.parameters.size(), step, [](FormLaw& one, const std::vector<double>& by) {
+    for (std::size_t k = 0; k < by.size(); ++k) {
+      double& value = one.parameters[k];
+      value = one.form.parameters[k].positive ? value * std::exp(by[k]) : value + by[k];
+    }
   });
 }
 

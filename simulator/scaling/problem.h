@@ -20,6 +20,7 @@ struct Unknown {
   std::size_t parameter = 0;  ///< of the form
   std::string name{};
   bool fixed = false;
+  bool unseen = false;   ///< held because no run depends on it
   double start_low = 0;  ///< of the coordinate, as below
   double start_high = 0;
   double low = 0;

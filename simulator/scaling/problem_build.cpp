@@ -35,10 +35,15 @@ void apply_choices(Form& form, const FitOptions& options) {
       throw InputError(fmt::format("'{}' is no parameter of {}: fit options: its parameters are {}", choice.name,
                                    form.name, names_of(form)));
     ParameterSpec& spec = form.parameters[*index];
+    // A bound of zero is how a user says that a parameter of a formula is positive.
+    if (!form.exact_derivatives && choice.low && *choice.low >= 0 && choice.start_low.value_or(0) > 0)
+      spec.positive = true;
     spec.low = choice.low.value_or(spec.low);
     spec.high = choice.high.value_or(spec.high);
     spec.start_low = choice.start_low.value_or(std::max(spec.start_low, spec.low));
     spec.start_high = choice.start_high.value_or(std::min(spec.start_high, spec.high));
+    if (choice.low || choice.high || choice.start_low || choice.start_high) spec.held.reset();
+    if (choice.fixed) spec.held = choice.fixed;
     if (choice.fixed) spec.start_low = spec.start_high = *choice.fixed;
     if (!(spec.low < spec.high))
       throw InputError(fmt::format("bounds of {} are {} to {}: fit options: give a lower bound below the upper one",
@@ -62,8 +67,8 @@ double coordinate(const ParameterSpec& spec, double value) {
 Unknown unknown_of(const ParameterSpec& spec, std::size_t parameter, bool fixed, const std::string& group) {
   Unknown unknown{.parameter = parameter, .name = group.empty() ? spec.name : spec.name + "[" + group + "]"};
   unknown.fixed = fixed;
-  unknown.start_low = coordinate(spec, spec.start_low);
-  unknown.start_high = coordinate(spec, spec.start_high);
+  unknown.start_low = coordinate(spec, spec.held.value_or(spec.start_low));
+  unknown.start_high = coordinate(spec, spec.held.value_or(spec.start_high));
   unknown.low = coordinate(spec, spec.low);
   unknown.high = coordinate(spec, spec.high);
   const double width = unknown.start_high - unknown.start_low;
@@ -71,14 +76,15 @@ Unknown unknown_of(const ParameterSpec& spec, std::size_t parameter, bool fixed,
   return unknown;
 }
 
-void add_unknowns(FitProblem& problem, const FitOptions& options) {
+void add_unknowns(FitProblem& problem, const FitOptions& options, const std::string& group_column) {
   const std::size_t groups = problem.group_names.size();
   problem.slots.assign(groups * problem.form.parameters.size(), 0);
   for (std::size_t k = 0; k < problem.form.parameters.size(); ++k) {
     const ParameterSpec& spec = problem.form.parameters[k];
     const ParameterChoice* choice = choice_of(options, spec.name);
-    const bool fixed = choice != nullptr && choice->fixed.has_value();
-    const bool each = choice != nullptr && choice->per_group && !fixed;
+    const bool fixed = spec.held.has_value();
+    const bool by_form = !spec.per.empty() && spec.per == group_column;
+    const bool each = ((choice != nullptr && choice->per_group) || by_form) && !fixed;
     for (std::size_t group = 0; group < groups; ++group) {
       if (group == 0 || each)
         problem.unknowns.push_back(unknown_of(spec, k, fixed, each ? problem.group_names[group] : ""));
@@ -122,6 +128,24 @@ void add_shifts(FitProblem& problem) {
   }
 }
 
+void check_shares(const FitProblem& problem, const RunTable& runs) {
+  const auto place_of = [&](std::string_view name) {
+    return static_cast<std::size_t>(std::find_if(problem.form.columns.begin(), problem.form.columns.end(),
+                                                 [&](const ColumnSpec& c) { return c.name == name; }) -
+                                    problem.form.columns.begin());
+  };
+  const std::size_t attention = place_of("attention_fraction");
+  const std::size_t windowed = place_of("windowed_fraction");
+  if (attention == problem.n_columns || windowed == problem.n_columns) return;
+  for (std::size_t run = 0; run < problem.size(); ++run) {
+    const double* row = problem.columns.data() + run * problem.n_columns;
+    if (row[attention] + row[windowed] > 1 + 1e-9)
+      throw InputError(
+          fmt::format("attention_fraction + windowed_fraction is {}: {}: shares of layers add up to at most 1",
+                      row[attention] + row[windowed], place(runs, run)));
+  }
+}
+
 void read_runs(FitProblem& problem, const RunTable& runs, const FitOptions& options) {
   problem.n_columns = problem.form.columns.size();
   problem.columns.assign(runs.size() * problem.n_columns, 0);
@@ -135,30 +159,61 @@ void read_runs(FitProblem& problem, const RunTable& runs, const FitOptions& opti
   problem.weight = options.weight_column.empty() && !find_column(runs, weight)
                        ? std::vector<double>(runs.size(), 1.0)
                        : column_of_form(runs, {.name = weight, .positive = false, .absent = 1.0});
+  check_shares(problem, runs);
 }
 
-std::string group_name(const RunTable& runs, const FitOptions& options, std::size_t run) {
-  return options.group_column.empty() ? std::string()
-                                      : std::string(runs.cell(run, column_named(runs, options.group_column)));
+/// The column that tells the groups: the user's, or the one a parameter of the form asks for; "": one group.
+std::string group_column(const Form& form, const RunTable& runs, const FitOptions& options) {
+  if (!options.group_column.empty()) return options.group_column;
+  for (const ParameterSpec& spec : form.parameters)
+    if (!spec.per.empty() && find_column(runs, spec.per)) return spec.per;
+  return {};
+}
+
+std::string group_name(const RunTable& runs, const std::string& column, std::size_t run) {
+  return column.empty() ? std::string() : std::string(runs.cell(run, column_named(runs, column)));
+}
+
+/// A parameter that no run depends on (what windows cost, where there are none) is held in the middle of its starts.
+void hold_unseen(FitProblem& problem) {
+  const auto size = static_cast<Eigen::Index>(problem.unknowns.size());
+  Coordinates middle(size);
+  for (std::size_t j = 0; j < problem.unknowns.size(); ++j)
+    middle[static_cast<Eigen::Index>(j)] = (problem.unknowns[j].start_low + problem.unknowns[j].start_high) / 2;
+  std::vector<bool> seen(problem.unknowns.size(), false);
+  Coordinates gradient;
+  for (std::size_t run = 0; run < problem.size(); ++run) {
+    if (problem.weight[run] == 0) continue;
+    predicted_loss(problem, run, middle, &gradient);
+    for (std::size_t j = 0; j < seen.size(); ++j) seen[j] = seen[j] || gradient[static_cast<Eigen::Index>(j)] != 0;
+  }
+  for (std::size_t j = 0; j < seen.size(); ++j) {
+    if (seen[j] || problem.unknowns[j].fixed) continue;
+    problem.unknowns[j].fixed = problem.unknowns[j].unseen = true;
+  }
 }
 
 }  // namespace
 
 FitProblem fit_problem(Form form, const RunTable& runs, const FitOptions& options) {
   FitProblem problem;
-  problem.objective = options.objective;
-  problem.delta = options.objective == FitObjective::huber_log_loss ? options.huber_delta : infinity;
+  // Where a loss may be negative there is no logarithm of it.
+  problem.objective =
+      form.any_sign && options.objective != FitObjective::squared_loss ? FitObjective::squared_loss : options.objective;
+  problem.delta = problem.objective == FitObjective::huber_log_loss ? options.huber_delta : infinity;
   problem.as_given = options.parameters.empty();
   apply_choices(form, options);
   problem.form = std::move(form);
   read_runs(problem, runs, options);
+  const std::string column = group_column(problem.form, runs, options);
   std::map<std::string, std::size_t> index;
   for (std::size_t run = 0; run < runs.size(); ++run) {
-    const auto [found, is_new] = index.emplace(group_name(runs, options, run), index.size());
+    const auto [found, is_new] = index.emplace(group_name(runs, column, run), index.size());
     if (is_new) problem.group_names.push_back(found->first);
     problem.group.push_back(found->second);
   }
-  add_unknowns(problem, options);
+  add_unknowns(problem, options, column);
+  hold_unseen(problem);
   add_shifts(problem);
   return problem;
 }
@@ -167,13 +222,14 @@ FitProblem same_problem(const FitProblem& problem, const RunTable& runs, const F
   FitProblem other = problem;
   read_runs(other, runs, options);
   other.group.clear();
+  const std::string column = group_column(problem.form, runs, options);
   for (std::size_t run = 0; run < runs.size(); ++run) {
-    const std::string name = group_name(runs, options, run);
+    const std::string name = group_name(runs, column, run);
     const auto found = std::find(problem.group_names.begin(), problem.group_names.end(), name);
     const bool any = problem.unknowns.size() > problem.form.parameters.size();
     if (found == problem.group_names.end() && any)
       throw InputError(fmt::format("'{}' is a group without fitted runs: {}, column '{}': fit at least one of its runs",
-                                   name, place(runs, run), options.group_column));
+                                   name, place(runs, run), column));
     other.group.push_back(
         found == problem.group_names.end() ? 0 : static_cast<std::size_t>(found - problem.group_names.begin()));
   }

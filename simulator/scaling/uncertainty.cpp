@@ -94,7 +94,8 @@ Eigen::MatrixXd curvature_covariance(const FitProblem& problem, const Coordinate
     near.weight[run] = std::abs(residual[run]) <= width ? weight * std::min(1.0, problem.delta / width) : 0;
     if (weight == 0) continue;
     residual_of(problem, run, at, &gradient);
-    const double slope = std::min(std::abs(residual[run]), problem.delta);
+    // A run that a group's own level fits exactly has errors all the same.
+    const double slope = std::min(std::max(std::abs(residual[run]), 0.5 * noise.spread), problem.delta);
     const double own = std::max(1 - leverage[run], 0.1);
     spread += weight * weight * slope * slope / own * gradient * gradient.transpose();
   }

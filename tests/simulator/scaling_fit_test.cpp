@@ -209,7 +209,7 @@ TEST(MixerFit, NamesSharesThatCannotBe) {
   EXPECT_EQ(mixer("s,1e9,1e10,7,0,2.5\n"),
             "attention_fraction is 7: h.csv:2, column 'attention_fraction': use a number from 0 to 1");
   EXPECT_EQ(mixer("s,1e9,1e10,1,0,2.5\n"),
-            "1 run is too few for the mixer law: h.csv: it has 6 parameters and needs at least 7 runs");
+            "1 run is too few for the mixer law: h.csv: it has 1 parameters and needs at least 2 runs");
 }
 
 }  // namespace

@@ -90,74 +90,6 @@ TEST(ConditionalShape, GoesOnSmoothlyOutsideTheFittedRatiosAndSaysSo) {
   EXPECT_GT(evaluate(law, inputs).outside, 1);
 }
 
-TEST(MixerLaw, FullDenseAttentionIsOne) {
-  const auto law = part_of<MixerLaw>(load_law("mixer", laws));
-  EXPECT_EQ(mixer_factor(law, 1, 0, 0), 1);
-  const LossTerm term = evaluate(law, llama_1b());
-  EXPECT_EQ(term.log_loss, 0);
-  EXPECT_EQ(term.variance, 0);
-}
-
-TEST(MixerLaw, HasTheFormThatThePublishedSweepsHave) {
-  const auto law = part_of<MixerLaw>(load_law("mixer", laws));
-  const auto at = [&](double f) { return mixer_factor(law, f, 0, 0); };
-  double best = 0;
-  for (double f = 0; f <= 1; f += 0.001)
-    if (at(f) < at(best)) best = f;
-  EXPECT_GT(best, 0.08);
-  EXPECT_LT(best, 0.25);
-  EXPECT_GT(at(0), 1);        // without any exact layer: slightly worse than full attention
-  EXPECT_LT(at(best), 0.99);  // hybrids: better
-  EXPECT_GT(at(0) - at(1.0 / 48), (at(0) - at(best)) / 2);  // the first layer of 48 wins most of it
-  for (double f = best; f < 0.99; f += 0.05) EXPECT_LT(at(f), at(f + 0.05));
-}
-
-TEST(MixerLaw, ItsTermIsItsFactorAndItsGradientTheVariance) {
-  const auto law = part_of<MixerLaw>(load_law("mixer", laws));
-  LossInputs inputs = llama_1b();
-  inputs.attention_fraction = 0.25;
-  inputs.windowed_fraction = 0.5;
-  inputs.sparsity = 0.5;
-  const LossTerm term = evaluate(law, inputs);
-  EXPECT_NEAR(std::exp(term.log_loss), mixer_factor(law, 0.25, 0.5, 0.5), 1e-12);
-  EXPECT_GT(term.variance, law.residual * law.residual);
-}
-
-/// Ranks, ties shared.
-std::vector<double> ranks(const std::vector<double>& values) {
-  std::vector<double> result;
-  for (const double value : values) {
-    double rank = 0;
-    for (const double other : values) rank += other < value - 1e-9 ? 1 : std::abs(other - value) <= 1e-9 ? 0.5 : 0;
-    result.push_back(rank);
-  }
-  return result;
-}
-
-double correlation(const std::vector<double>& a, const std::vector<double>& b) {
-  const double mean = static_cast<double>(a.size()) / 2;
-  double ab = 0;
-  double aa = 0;
-  double bb = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    ab += (a[i] - mean) * (b[i] - mean);
-    aa += (a[i] - mean) * (a[i] - mean);
-    bb += (b[i] - mean) * (b[i] - mean);
-  }
-  return ab / std::sqrt(aa * bb);
-}
-
-TEST(MixerLaw, OrdersTheDensestPublishedSweepAsItWasMeasured) {
-  const RunTable all = load_runs(SOURCE_DIR "/experiments/runs/hybrids.csv");
-  const RunTable sweep = select_rows(all, rows_where(all, "study == 'mamba2-350m'", "where"));
-  const auto law = part_of<MixerLaw>(load_law("mixer", laws));
-  std::vector<double> predicted;
-  for (std::size_t i = 0; i < sweep.size(); ++i)
-    predicted.push_back(mixer_factor(law, *number_in(sweep.cell(i, column_named(sweep, "attention_fraction"))), 0, 0));
-  ASSERT_EQ(predicted.size(), 13U);
-  EXPECT_GE(correlation(ranks(predicted), ranks(positive_column(sweep, "loss"))), 0.9);
-}
-
 TEST(ShippedLaws, AreWhatTheShippedRunsFitTo) {
   const RunTable points = load_runs(SOURCE_DIR "/experiments/runs/chinchilla.csv");
   const RunTable kept = select_rows(points, rows_where(points, "kept_in_refit == 1", "where"));
@@ -166,7 +98,7 @@ TEST(ShippedLaws, AreWhatTheShippedRunsFitTo) {
     EXPECT_NEAR(p.value, chinchilla["parameters"][p.name].get<double>(), 1e-6 * p.value) << p.name;
   const nlohmann::json mixer = json_of(std::string(laws) + "/mixer.json");
   for (const FittedParameter& p :
-       fit(load_runs(SOURCE_DIR "/experiments/runs/hybrids.csv"), {.law = "mixer"}).parameters)
+       fit(load_runs(SOURCE_DIR "/experiments/runs/hybrids.csv"), {.law = "mixer", .huber_delta = 1}).parameters)
     EXPECT_NEAR(p.value, mixer["parameters"][p.name].get<double>(), 1e-6) << p.name;
 }
 
@@ -193,11 +125,14 @@ TEST(LawFile, MistakesAreOneSentence) {
       std::string("no law called 'chinchila': ") + laws + ": use one of chinchilla, conditional_shape, default, mixer");
   EXPECT_EQ(error_of([] { load_law("/nowhere/law.json", laws); }),
             "cannot read a law: /nowhere/law.json: give a file that can be read");
-  EXPECT_EQ(
-      error_of([] {
-        law_from_json({{"form", "kaplan"}}, "k.json", laws);
-      }),
-      "'kaplan' is not the form of a law: k.json: use chinchilla, conditional_shape, mixer, or a product of such");
+  EXPECT_EQ(error_of([] {
+              law_from_json({{"form", "kaplan"}}, "k.json", laws);
+            }),
+            "no 'Nc': k.json: every parameter of the form is needed");
+  EXPECT_EQ(error_of([] {
+              law_from_json({{"form", "caplan"}}, "k.json", laws);
+            }).find("'caplan' is not the form of a law: k.json: use one of chinchilla, "),
+            0U);
   EXPECT_EQ(error_of([] {
               law_from_json({{"form", "product"}}, "p.json", laws);
             }),

@@ -51,6 +51,11 @@ Form granularity_form();
 /// all parameters. Source: Abnar et al., arXiv:2501.12370, eq. 3.
 Form expert_sparsity_form();
 
+/// L = level M, level one for each study, M the mixer law (mixer_law.h): only differences within a study count.
+Form mixer_form();
+/// L = (E + A / N^alpha + B / D^beta) M, which full attention leaves the Chinchilla form.
+Form hybrid_form();
+
 /// L = -E + A / N^alpha + V / N_v^gamma + B / D^alpha, N_v parameters of the vocabulary; L relative to a unigram model.
 /// Source: Tao et al., arXiv:2407.13623, eq. 8.
 Form vocabulary_form();
