@@ -15,7 +15,13 @@ TableJob windowed_prefill_job(const Workbench& bench, std::vector<GridAxis> grid
 /// Decode of the project's own kernel on a cold cache. batch_kv_heads are laid out as sequences of up to 8 key/value
 /// heads.
 TableJob decode_job(const Workbench& bench, std::vector<GridAxis> grid);
-/// The same into a table of its own, for contexts that leave room for few sequences.
+/// The same on an e4m3 cache.
+TableJob fp8_decode_job(const Workbench& bench, std::vector<GridAxis> grid);
+/// Prefill of key blocks drawn at random, each query block's own among them.
+TableJob sparse_prefill_job(const Workbench& bench, std::vector<GridAxis> grid);
+/// The gradients of a causal prefill.
+TableJob backward_job(const Workbench& bench, std::vector<GridAxis> grid);
+/// As decode_job, into a table of its own, for contexts that leave room for few sequences.
 TableJob long_decode_job(const Workbench& bench, std::vector<GridAxis> grid);
 
 }  // namespace archfront::cuda

@@ -133,6 +133,32 @@ std::vector<GridAxis> long_decode_grid(std::size_t memory_bytes, bool quick) {
                 2, memory_bytes, [](const auto& point) { return 4 * point[0] * point[2] * point[3]; });
 }
 
+std::vector<GridAxis> fp8_decode_grid(std::size_t memory_bytes, bool quick) {
+  return fitted(quickened({{"head_dim", {64, 128}},
+                           {"group", {1, 4, 8}},
+                           {"batch_kv_heads", {1, 4, 8, 16, 64, 256, 1024}},
+                           {"context", doubling(256, 131072)}},
+                          quick),
+                2, memory_bytes, [](const auto& point) { return 2 * point[0] * point[2] * point[3]; });
+}
+
+std::vector<GridAxis> sparse_prefill_grid(std::size_t memory_bytes, bool quick) {
+  return fitted(quickened({{"kept", {0.0625, 0.125, 0.25, 0.5, 1}},
+                           {"head_dim", {64, 128}},
+                           {"batch_heads", {8, 32, 128}},
+                           {"query_length", doubling(1024, 65536)}},
+                          quick),
+                3, memory_bytes, [](const auto& point) { return 5 * point[1] * point[2] * point[3]; });
+}
+
+// q, o, their gradients, and a workspace of as many floats as q.
+std::vector<GridAxis> backward_grid(std::size_t memory_bytes, bool quick) {
+  return fitted(
+      quickened({{"head_dim", {64, 128}}, {"batch_heads", {8, 32, 128, 512}}, {"query_length", doubling(512, 32768)}},
+                quick),
+      2, memory_bytes, [](const auto& point) { return 20 * point[0] * point[1] * point[2]; });
+}
+
 // q, k, v and o of 128 in bf16.
 std::vector<GridAxis> scan_prefill_grid(std::size_t memory_bytes, bool quick) {
   return fitted(quickened({{"batch_heads", {8, 16, 32, 64, 128, 512}}, {"length", doubling(256, 65536)}}, quick), 1,

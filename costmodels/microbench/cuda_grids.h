@@ -40,6 +40,15 @@ std::vector<GridAxis> decode_grid(std::size_t memory_bytes, bool quick);
 /// The same axes for contexts up to a million, which only a few sequences' caches leave room for.
 std::vector<GridAxis> long_decode_grid(std::size_t memory_bytes, bool quick);
 
+/// Axes head_dim, group, batch_kv_heads, context of a cache of bytes.
+std::vector<GridAxis> fp8_decode_grid(std::size_t memory_bytes, bool quick);
+
+/// Axes kept, head_dim, batch_heads, query_length.
+std::vector<GridAxis> sparse_prefill_grid(std::size_t memory_bytes, bool quick);
+
+/// Axes head_dim, batch_heads, query_length; a training step has no longer sequences on one device.
+std::vector<GridAxis> backward_grid(std::size_t memory_bytes, bool quick);
+
 /// Axes batch_heads, length.
 std::vector<GridAxis> scan_prefill_grid(std::size_t memory_bytes, bool quick);
 /// The same for a gate a channel, whose workspace is 1 KiB a token and head.

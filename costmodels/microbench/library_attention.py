@@ -189,7 +189,9 @@ def list_in_machine(folder, operations):
         kernel = f"scaled_dot_product_attention, the faster of cuDNN and FlashAttention-2 ({versions})"
         entry = {"file": name, "kernel": kernel, "library": True, "operation": operation, "precision": "bf16"}
         if operation == "attention_prefill":
-            entry["windowed"] = False
+            entry |= {"sparse": False, "windowed": False}
+        else:
+            entry["kv_precision"] = "bf16"
         machine["tables"] = [*tables, entry]
     temporary = file.with_suffix(".json.partial")
     temporary.write_text(json.dumps(machine, indent=2) + "\n")

@@ -34,7 +34,9 @@ TEST(CudaBench, EveryAxisIsACoordinateInAscendingOrder) {
           cuda::prefill_grid(plenty, quick), cuda::windowed_prefill_grid(plenty, quick),
           cuda::decode_grid(plenty, quick), cuda::scan_prefill_grid(plenty, quick),
           cuda::scan_decode_grid(plenty, quick), cuda::fp8_gemm_grid(plenty, quick), cuda::f32_gemm_grid(plenty, quick),
-          cuda::grouped_gemm_grid(plenty, quick), cuda::vector_scan_prefill_grid(plenty, quick)}) {
+          cuda::grouped_gemm_grid(plenty, quick), cuda::vector_scan_prefill_grid(plenty, quick),
+          cuda::long_decode_grid(plenty, quick), cuda::fp8_decode_grid(plenty, quick),
+          cuda::sparse_prefill_grid(plenty, quick), cuda::backward_grid(plenty, quick)}) {
       for (const GridAxis& axis : grid) {
         EXPECT_NO_THROW(coordinate_from(axis.name)) << axis.name;
         EXPECT_GE(axis.values.size(), 2U) << axis.name;
