@@ -17,8 +17,16 @@ namespace {
 
 namespace po = boost::program_options;
 
-FitAnswer answer_of(const RunTable& runs, const FitOptions& options) {
+/// With `--law all` the laws beside each other, and the fit of the best of them.
+FitAnswer answer_of(const RunTable& runs, FitOptions& options) {
   FitAnswer answer{.fit = {}, .runs = runs.where, .notes = runs.notes, .findings = {}};
+  if (options.law == "all") {
+    answer.laws = compare_laws(runs, options);
+    if (answer.laws.empty() || !answer.laws.front().refused.empty())
+      throw InputError(fmt::format("no law can be fitted: {}: {}", runs.where,
+                                   answer.laws.empty() ? "give more columns" : answer.laws.front().refused));
+    options.law = answer.laws.front().law;
+  }
   answer.fit = fit(runs, options);
   answer.findings = diagnose(runs, answer.fit);
   return answer;
@@ -55,7 +63,7 @@ int run_fit(std::span<const std::string> arguments, std::FILE* out) {
   if (given.empty()) return 0;
   const Format format = format_from(given);
   const RunTable runs = read_runs(run_input_from(given));
-  const FitOptions options = fit_options_from(given, runs);
+  FitOptions options = fit_options_from(given, runs);
   FitAnswer answer = answer_of(runs, options);
   if (const auto& wanted = given["predict"].as<std::string>(); !wanted.empty())
     answer.predictions = predict(runs, wanted_predictions(wanted), options);

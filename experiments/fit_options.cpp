@@ -106,14 +106,21 @@ void take_starts(const std::string& starts, FitOptions& options) {
   options.starts = static_cast<int>(n);
 }
 
-std::vector<std::string> parameter_names(const FitOptions& options) {
-  const Form form = form_named(options.law);
+std::vector<std::string> formula_columns(const RunTable& runs) {
+  std::vector<std::string> names = runs.columns;
+  for (const auto& [name, column] : runs.map) names.push_back(name);
+  return names;
+}
+
+std::vector<std::string> parameter_names(const FitOptions& options, const RunTable& runs) {
+  const Form form =
+      options.law == "formula" ? form_from_text(options.formula, formula_columns(runs)) : form_named(options.law);
   std::vector<std::string> names;
   for (const ParameterSpec& parameter : form.parameters) names.push_back(parameter.name);
   return names;
 }
 
-void take_groups(const po::variables_map& given, FitOptions& options) {
+void take_groups(const po::variables_map& given, const RunTable& runs, FitOptions& options) {
   options.group_column = given["by"].as<std::string>();
   const std::string& share = given["share"].as<std::string>();
   if (options.group_column.empty()) {
@@ -121,7 +128,7 @@ void take_groups(const po::variables_map& given, FitOptions& options) {
       throw InputError("parameters are shared between no groups: --share: name the groups' column with --by");
     return;
   }
-  const std::vector<std::string> names = parameter_names(options);
+  const std::vector<std::string> names = parameter_names(options, runs);
   std::vector<std::string> shared;
   for (std::size_t begin = 0; begin < share.size();) {
     const std::size_t end = std::min(share.find(',', begin), share.size());
@@ -135,11 +142,13 @@ void take_groups(const po::variables_map& given, FitOptions& options) {
     if (std::find(shared.begin(), shared.end(), name) == shared.end()) choice_named(options, name).per_group = true;
 }
 
+bool is_formula(const std::string& law) { return law.find_first_of("+-*/^() ") != std::string::npos; }
+
 }  // namespace
 
 Options fit_options() {
   Options options;
-  options.usage = "archfront fit --law NAME --runs FILE|FOLDER [options]";
+  options.usage = "archfront fit --law NAME|all|FORMULA --runs FILE|FOLDER [options]";
   auto add = options.named.add_options();
   add("help,h", "show this")("runs", po::value<std::string>(),
                              "logged runs: CSV, JSONL, a Weights & Biases export, trainer_state.json, a training log, "
@@ -171,6 +180,10 @@ FitOptions fit_options_from(const po::variables_map& given, const RunTable& runs
   const auto text = [&](const char* name) { return given[name].as<std::string>(); };
   FitOptions options;
   options.law = text("law");
+  if (is_formula(options.law)) {
+    options.formula = options.law;
+    options.law = "formula";
+  }
   options.objective = objective_from(text("objective"));
   options.huber_delta = text("delta") == "cv" ? 0 : number_from(text("delta"), "delta");
   options.weight_column = text("weights");
@@ -182,7 +195,7 @@ FitOptions fit_options_from(const po::variables_map& given, const RunTable& runs
   for (const auto& [name, value] : entries_of(given, "start-at", "A=1:1e4"))
     std::tie(choice_named(options, name).start_low, choice_named(options, name).start_high) =
         range_from(value, "start-at");
-  take_groups(given, options);
+  take_groups(given, runs, options);
   take_starts(text("starts"), options);
   options.bootstrap = given["bootstrap"].as<int>();
   options.bootstrap_by = text("bootstrap-by");

@@ -31,6 +31,34 @@ TEST(Fit, AHeldParameterStaysAndTheOthersFollow) {
   EXPECT_GT(json.at("objective").get<double>(), 1.0183e-3);
 }
 
+TEST(Fit, AFormulaOfOnesOwnFindsTheSameOptimum) {
+  const Outcome own =
+      fit({"--law", "E + A / n_params^alpha + B / tokens^beta", "--start-at",
+           "A=10:1e4,B=10:1e5,E=0.5:3,alpha=0.1:1,beta=0.1:1", "--starts", "sobol", "--format", "json"});
+  ASSERT_EQ(own.code, 0) << own.err;
+  const nlohmann::json json = nlohmann::json::parse(own.out);
+  EXPECT_LT(json.at("objective").get<double>(), 1.0183e-3);
+  EXPECT_EQ(json.at("formula"), "E + A / n_params^alpha + B / tokens^beta");
+}
+
+TEST(Fit, AllLawsStandSideBySideWithTheReasonOfThoseThatCannotBeFitted) {
+  const nlohmann::json json = nlohmann::json::parse(fit({"--law", "all", "--format", "json"}).out);
+  ASSERT_GE(json.at("laws").size(), 4U);
+  EXPECT_EQ(json.at("laws")[0].at("law"), json.at("law"));
+  double last = -1e300;
+  bool refused = false;
+  for (const nlohmann::json& law : json.at("laws")) {
+    refused = refused || law.contains("refused");
+    if (refused) {
+      EXPECT_FALSE(law.at("refused").get<std::string>().empty());
+    } else {
+      EXPECT_GE(law.at("aicc").get<double>(), last);
+      last = law.at("aicc").get<double>();
+    }
+  }
+  EXPECT_TRUE(refused) << "there are laws of columns these runs have not";
+}
+
 TEST(Fit, ALawFileIsTakenByEstimate) {
   const TemporaryFolder folder;
   EXPECT_EQ(fit({"--out", folder.file("mine.json")}).code, 0);
