@@ -25,7 +25,6 @@ const std::vector<Derived>& derived_columns() {
       {"flops", {"n_params", "tokens"}, [](const double* x) { return 6 * x[0] * x[1]; }},
       {"tokens_per_parameter", {"tokens", "n_params"}, [](const double* x) { return x[0] / x[1]; }},
       {"d_model_over_sqrt_n", {"d_model", "n_params"}, [](const double* x) { return x[0] / std::sqrt(x[1]); }},
-      {"unique_tokens", {"tokens"}, [](const double* x) { return x[0]; }},
   };
   return columns;
 }

@@ -187,19 +187,6 @@ void information_criteria(const FitProblem& problem, const Noise& noise, FitResu
   result.bic = minus_twice + k * std::log(n);
 }
 
-void warn(FitResult& result) {
-  for (const FittedParameter& parameter : result.parameters) {
-    if (!parameter.identified)
-      result.warnings.push_back(
-          fmt::format("{} is not identified by these runs: its value says nothing", parameter.name));
-    if (parameter.at_bound)
-      result.warnings.push_back(fmt::format("{} ended at its bound, {:.6g}", parameter.name, parameter.value));
-    result.flat = result.flat || !parameter.identified;
-  }
-  if (!result.exact_derivatives)
-    result.warnings.emplace_back("the derivatives of this formula are differences, not exact");
-}
-
 }  // namespace
 
 FitResult fit_form(const Form& form, const RunTable& fitted, const RunTable& held_out, const FitOptions& options) {
@@ -232,6 +219,7 @@ FitResult fit_form(const Form& form, const RunTable& fitted, const RunTable& hel
       result.modes.size() > 1 && 2 * noise.likelihood_scale * (result.modes[1].objective - result.objective) < 3.84;
   Eigen::MatrixXd covariance = curvature_covariance(problem, at, noise);
   result.parameters = parameters_at(problem, at, covariance);
+  result.flat = std::ranges::any_of(result.parameters, [](const FittedParameter& p) { return !p.identified; });
   std::vector<Coordinates> draws;
   if (options.bootstrap > 0) {
     draws = bootstrap_draws(problem, at, units_of(fitted, options.bootstrap_by), options);
@@ -266,7 +254,8 @@ FitResult fit_form(const Form& form, const RunTable& fitted, const RunTable& hel
   result.compute_optimal = allocations.rule;
   result.allocations = allocations.at;
   if (!allocations.parabola_warning.empty()) result.warnings.push_back(allocations.parabola_warning);
-  warn(result);
+  if (!result.exact_derivatives)
+    result.warnings.emplace_back("the derivatives of this formula are differences, not exact");
   result.law_file = law_text(fitted, problem, covariance, result, options);
   return result;
 }
