@@ -5,6 +5,7 @@
 #include <Eigen/Eigenvalues>
 #include <algorithm>
 #include <array>
+#include <boost/math/tools/minima.hpp>
 #include <cmath>
 #include <functional>
 #include <map>
@@ -30,48 +31,33 @@ class SizedLaw {
            });
   }
   SizedLaw(const FitProblem& problem, const Coordinates& at)
-      : problem_(problem), natural_(natural_values(problem, at)), columns_(problem.n_columns) {}
+      : problem_(problem), natural_(natural_values(problem, at)), columns_(problem.n_columns) {
+    for (const ColumnSpec& column : problem.form.columns)
+      from_.push_back(static_cast<std::size_t>(std::find(std::begin(known), std::end(known), column.name) - known));
+  }
 
   double loss(double n_params, double flops) {
     const double tokens = flops / (6 * n_params);
     const std::array<double, std::size(known)> values{n_params, tokens, flops, tokens / n_params, tokens};
-    for (std::size_t k = 0; k < columns_.size(); ++k)
-      columns_[k] = values[static_cast<std::size_t>(
-          std::find(std::begin(known), std::end(known), problem_.form.columns[k].name) - std::begin(known))];
+    for (std::size_t k = 0; k < columns_.size(); ++k) columns_[k] = values[from_[k]];
     return problem_.form.loss(natural_.data(), columns_.data(), nullptr);
   }
 
-  /// Size of least loss, by golden section over ln N, in which these laws have one minimum.
+  /// Size of least loss, over ln N, in which these laws have one minimum.
   double best_size(double flops) {
-    double low = 0.5 * std::log(flops / 6) - 14;
-    double high = low + 28;
-    constexpr double section = 1 / std::numbers::phi;
-    double left = high - section * (high - low);
-    double right = low + section * (high - low);
-    double at_left = loss(std::exp(left), flops);
-    double at_right = loss(std::exp(right), flops);
-    while (high - low > 1e-7) {
-      if (at_left < at_right) {
-        high = right;
-        right = left;
-        at_right = at_left;
-        left = high - section * (high - low);
-        at_left = loss(std::exp(left), flops);
-      } else {
-        low = left;
-        left = right;
-        at_left = at_right;
-        right = low + section * (high - low);
-        at_right = loss(std::exp(right), flops);
-      }
-    }
-    return std::exp((low + high) / 2);
+    constexpr double widest = 14;
+    constexpr int bits = 26;  // half of a double's: a minimum is not known better
+    const double middle = 0.5 * std::log(flops / 6);
+    return std::exp(boost::math::tools::brent_find_minima([&](double log_n) { return loss(std::exp(log_n), flops); },
+                                                          middle - widest, middle + widest, bits)
+                        .first);
   }
 
  private:
   static constexpr std::string_view known[] = {"n_params", "tokens", "flops", "tokens_per_parameter", "unique_tokens"};
   const FitProblem& problem_;
   Coordinates natural_;
+  std::vector<std::size_t> from_;  ///< each column's place among the known
   std::vector<double> columns_;
 };
 

@@ -1,95 +1,110 @@
 #include "simulator/scaling/ceres_check.h"
 
-#include <ceres/ceres.h>
+#include <ceres/tiny_solver.h>
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 #include <utility>
 
 namespace archfront {
 namespace {
 
-/// sqrt(w) times one run's residual. Its derivatives are the form's own, automatic ones.
-class RunCost : public ceres::CostFunction {
+using Indices = std::vector<Eigen::Index>;
+
+/// What Ceres's solver of small dense problems takes: for each run sqrt(2 w rho(r)) with the sign of r, so that half
+/// the squares are the objective. In units of the start's, since the solver's tolerances are absolute.
+class FreeResiduals {
  public:
-  RunCost(const FitProblem& problem, std::size_t run) : problem_(problem), run_(run) {
-    set_num_residuals(1);
-    mutable_parameter_block_sizes()->push_back(static_cast<int>(problem.unknowns.size()));
-  }
-  bool Evaluate(double const* const* parameters, double* residuals, double** jacobians) const override {
-    const auto size = static_cast<Eigen::Index>(problem_.unknowns.size());
-    const Coordinates at = Eigen::Map<const Coordinates>(parameters[0], size);
-    const bool wanted = jacobians != nullptr && jacobians[0] != nullptr;
-    Coordinates gradient;
-    residuals[0] = residual_of(problem_, run_, at, wanted ? &gradient : nullptr);
-    if (wanted) Eigen::Map<Coordinates>(jacobians[0], size) = gradient;
-    return std::isfinite(residuals[0]);
+  using Scalar = double;
+  enum { NUM_RESIDUALS = Eigen::Dynamic, NUM_PARAMETERS = Eigen::Dynamic };
+
+  FreeResiduals(const FitProblem& problem, Coordinates at, Indices free, double unit)
+      : problem_(problem), at_(std::move(at)), free_(std::move(free)), unit_(unit) {}
+  int NumResiduals() const { return static_cast<int>(problem_.size()); }
+  int NumParameters() const { return static_cast<int>(free_.size()); }
+
+  bool operator()(const double* parameters, double* residuals, double* jacobian) const {
+    Coordinates at = at_;
+    for (std::size_t j = 0; j < free_.size(); ++j) at[free_[j]] = parameters[j];
+    Coordinates gradient = Coordinates::Zero(at.size());
+    bool finite = true;
+    for (std::size_t run = 0; run < problem_.size(); ++run) {
+      const double residual = residual_of(problem_, run, at, jacobian != nullptr ? &gradient : nullptr);
+      finite = finite && std::isfinite(residual);
+      const double slope = rooted(residual, problem_.weight[run], residuals[run]);
+      for (std::size_t j = 0; jacobian != nullptr && j < free_.size(); ++j)
+        jacobian[j * problem_.size() + run] = slope * gradient[free_[j]];
+    }
+    // The solver does not look at what is returned: a cost without bound makes it step back.
+    if (!finite) std::fill_n(residuals, problem_.size(), std::numeric_limits<double>::infinity());
+    return finite;
   }
 
  private:
+  /// The rooted residual; returns its derivative by the residual.
+  double rooted(double residual, double weight, double& root) const {
+    const double size = std::abs(residual);
+    if (size <= problem_.delta) {
+      root = std::sqrt(weight) * residual / unit_;
+      return std::sqrt(weight) / unit_;
+    }
+    const double value = std::sqrt(2 * weight * problem_.delta * (size - problem_.delta / 2));
+    root = std::copysign(value, residual) / unit_;
+    return value > 0 ? weight * problem_.delta / value / unit_ : 0;
+  }
+
   const FitProblem& problem_;
-  std::size_t run_;
+  Coordinates at_;
+  Indices free_;
+  double unit_;
 };
 
-/// Ceres owns what it is given.
-// NOLINTBEGIN(cppcoreguidelines-owning-memory)
-void add_runs(const FitProblem& problem, ceres::Problem& to, double* at) {
-  for (std::size_t run = 0; run < problem.size(); ++run) {
-    if (problem.weight[run] == 0) continue;
-    ceres::LossFunction* robust = std::isfinite(problem.delta) ? new ceres::HuberLoss(problem.delta) : nullptr;
-    to.AddResidualBlock(new RunCost(problem, run),
-                        new ceres::ScaledLoss(robust, problem.weight[run], ceres::TAKE_OWNERSHIP), at);
+/// All that is neither held nor pressed against a bound.
+Indices free_coordinates(const FitProblem& problem, const Coordinates& at) {
+  Sums sums;
+  objective_sums(problem, problem.weight, at, problem.delta, sums);
+  Indices free;
+  for (Eigen::Index j = 0; j < at.size(); ++j) {
+    const Unknown& unknown = problem.unknowns[static_cast<std::size_t>(j)];
+    const bool pressed =
+        (at[j] <= unknown.low && sums.gradient[j] > 0) || (at[j] >= unknown.high && sums.gradient[j] < 0);
+    if (!unknown.fixed && !pressed) free.push_back(j);
   }
-  std::vector<int> held;
-  for (std::size_t j = 0; j < problem.unknowns.size(); ++j) {
-    const Unknown& unknown = problem.unknowns[j];
-    const auto index = static_cast<int>(j);
-    if (unknown.fixed) {
-      held.push_back(index);
-      continue;
-    }
-    if (std::isfinite(unknown.low)) to.SetParameterLowerBound(at, index, unknown.low);
-    if (std::isfinite(unknown.high)) to.SetParameterUpperBound(at, index, unknown.high);
-  }
-  if (!held.empty()) to.SetManifold(at, new ceres::SubsetManifold(static_cast<int>(problem.unknowns.size()), held));
+  return free;
 }
-// NOLINTEND(cppcoreguidelines-owning-memory)
+
+/// Puts coordinates that left their bounds onto them and takes them from the free ones; says whether any did.
+bool hold_at_bounds(const FitProblem& problem, Coordinates& at, Indices& free) {
+  return std::erase_if(free, [&](Eigen::Index j) {
+           const Unknown& unknown = problem.unknowns[static_cast<std::size_t>(j)];
+           const double inside = std::min(std::max(at[j], unknown.low), unknown.high);
+           return std::exchange(at[j], inside) != inside;
+         }) > 0;
+}
 
 }  // namespace
 
 Descent polish_with_ceres(const FitProblem& problem, const Coordinates& start) {
-  Descent result{.at = start};
-  ceres::Problem to;
-  add_runs(problem, to, result.at.data());
-  ceres::Solver::Options options;
-  options.linear_solver_type = ceres::DENSE_NORMAL_CHOLESKY;
-  options.max_num_iterations = 20;
-  options.function_tolerance = 1e-9;
-  options.logging_type = ceres::SILENT;
-  ceres::Solver::Summary summary;
-  ceres::Solve(options, &to, &summary);
-  result.value = summary.final_cost;
-  result.evaluations = static_cast<int>(summary.iterations.size());
-  result.converged = summary.IsSolutionUsable();
+  Descent result{.at = start, .value = objective_value(problem, problem.weight, start, problem.delta)};
+  const double unit = std::sqrt(2 * result.value);
+  result.converged = std::isfinite(unit);
+  if (!(unit > 0) || !result.converged) return result;
+  Indices free = free_coordinates(problem, start);
+  do {
+    if (free.empty()) break;
+    const FreeResiduals residuals(problem, result.at, free, unit);
+    ceres::TinySolver<FreeResiduals> solver;
+    solver.options.max_num_iterations = 20;
+    solver.options.function_tolerance = 1e-9;
+    Coordinates point = result.at(free);
+    const auto summary = solver.Solve(residuals, &point);
+    result.at(free) = point;
+    result.evaluations += summary.iterations + 1;
+  } while (hold_at_bounds(problem, result.at, free));
+  result.value = objective_value(problem, problem.weight, result.at, problem.delta);
+  result.converged = std::isfinite(result.value);
   return result;
-}
-
-Eigen::MatrixXd inverse_of_normal_matrix(const FitProblem& problem, const Coordinates& at) {
-  FitProblem squares = problem;
-  squares.delta = std::numeric_limits<double>::infinity();
-  Coordinates point = at;
-  ceres::Problem to;
-  add_runs(squares, to, point.data());
-  ceres::Covariance::Options options;
-  options.algorithm_type = ceres::DENSE_SVD;
-  options.null_space_rank = -1;
-  options.min_reciprocal_condition_number = 1e-20;
-  ceres::Covariance covariance(options);
-  const auto size = static_cast<Eigen::Index>(problem.unknowns.size());
-  Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor> inverse =
-      Eigen::MatrixXd::Constant(size, size, std::numeric_limits<double>::quiet_NaN());
-  const std::vector<std::pair<const double*, const double*>> wanted{{point.data(), point.data()}};
-  if (covariance.Compute(wanted, &to)) covariance.GetCovarianceBlock(point.data(), point.data(), inverse.data());
-  return inverse;
 }
 
 }  // namespace archfront

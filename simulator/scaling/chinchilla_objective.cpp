@@ -85,9 +85,26 @@ HWY_AFTER_NAMESPACE();
 #include <numeric>
 
 namespace archfront {
-HWY_EXPORT(sum_runs);
-
 namespace {
+
+using SumRuns = decltype(HWY_STATIC_DISPATCH(sum_runs));
+
+/// With the widest vectors of this machine. libhwy chooses too, but a process that loads it first waits 3.5 ms for it
+/// to time the clock, which is a third of a whole fit.
+SumRuns* widest_sum_runs() {
+#if HWY_TARGETS & HWY_AVX3
+  if (__builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw"))
+    return N_AVX3::sum_runs;
+#endif
+#if HWY_TARGETS & HWY_AVX2
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2"))
+    return N_AVX2::sum_runs;
+#endif
+#if HWY_TARGETS & HWY_SSE4
+  if (__builtin_cpu_supports("sse4.2")) return N_SSE4::sum_runs;
+#endif
+  return HWY_STATIC_DISPATCH(sum_runs);
+}
 
 /// Vectors of up to 16 doubles come out whole.
 constexpr std::size_t padding = 16;
@@ -116,8 +133,9 @@ LogRuns log_runs(std::span<const double> n_params, std::span<const double> token
 
 void huber_sums(const LogRuns& runs, std::span<const double> weight, const ChinchillaPoint& at, double delta,
                 Curvature curvature, HuberSums& sums) {
+  static SumRuns* const sum_runs = widest_sum_runs();
   std::array<double, 21> flat{};
-  HWY_DYNAMIC_DISPATCH(sum_runs)(runs, weight, at, delta, curvature, flat);
+  sum_runs(runs, weight, at, delta, curvature, flat);
   sums.value = flat[0];
   std::copy_n(flat.begin() + 1, 5, sums.gradient.begin());
   std::size_t next = 6;

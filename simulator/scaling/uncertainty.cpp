@@ -1,13 +1,11 @@
 #include "simulator/scaling/uncertainty.h"
 
-#include <Eigen/Cholesky>
+#include <Eigen/SVD>
 #include <algorithm>
 #include <boost/math/distributions/students_t.hpp>
 #include <cmath>
 #include <limits>
 #include <numeric>
-
-#include "simulator/scaling/ceres_check.h"
 
 namespace archfront {
 namespace {
@@ -52,6 +50,32 @@ double mean_slope(const FitProblem& problem, const std::vector<double>& residual
   return within / weights * std::min(1.0, problem.delta / width);
 }
 
+/// (J^T W J)^-1 of the free coordinates through a singular value decomposition of sqrt(W) J; rows and columns of what
+/// is held are zero. Directions the runs do not see are left out. NaN where a derivative is no number.
+Eigen::MatrixXd inverse_of_normal_matrix(const FitProblem& problem, const Coordinates& at) {
+  constexpr double least_seen = 1e-10;  // of the largest singular value
+  std::vector<Eigen::Index> free;
+  for (std::size_t j = 0; j < problem.unknowns.size(); ++j)
+    if (!problem.unknowns[j].fixed) free.push_back(static_cast<Eigen::Index>(j));
+  const auto runs = static_cast<Eigen::Index>(problem.size());
+  Eigen::MatrixXd jacobian = Eigen::MatrixXd::Zero(runs, static_cast<Eigen::Index>(free.size()));
+  Coordinates gradient;
+  for (std::size_t run = 0; run < problem.size(); ++run) {
+    if (problem.weight[run] == 0) continue;
+    residual_of(problem, run, at, &gradient);
+    jacobian.row(static_cast<Eigen::Index>(run)) = std::sqrt(problem.weight[run]) * gradient(free).transpose();
+  }
+  if (!jacobian.allFinite()) return Eigen::MatrixXd::Constant(at.size(), at.size(), std::nan(""));
+  const Eigen::JacobiSVD<Eigen::MatrixXd> decomposition(jacobian, Eigen::ComputeThinU | Eigen::ComputeThinV);
+  const auto& singular = decomposition.singularValues();
+  Eigen::MatrixXd scaled = decomposition.matrixV();
+  for (Eigen::Index i = 0; i < scaled.cols(); ++i)
+    scaled.col(i) *= singular[i] > least_seen * singular[0] ? 1 / singular[i] : 0;
+  Eigen::MatrixXd inverse = Eigen::MatrixXd::Zero(at.size(), at.size());
+  inverse(free, free) = scaled * scaled.transpose();
+  return inverse;
+}
+
 }  // namespace
 
 Noise noise_at(const FitProblem& problem, const Coordinates& at) {
@@ -73,6 +97,7 @@ Noise noise_at(const FitProblem& problem, const Coordinates& at) {
   }
   noise.mean_size /= weights;
   noise.degrees_of_freedom = std::max(1.0, runs - static_cast<double>(problem.free_unknowns()));
+  noise.half_band = boost::math::quantile(boost::math::students_t(noise.degrees_of_freedom), 0.9);
   const double few = runs / noise.degrees_of_freedom;
   // Few outliers do not set the spread of a robust fit.
   noise.spread = std::isfinite(problem.delta) ? deviation_over_mean_size * noise.mean_size * std::sqrt(few)
@@ -186,8 +211,7 @@ Band band_of(const FitProblem& problem, std::size_t run, const Coordinates& at, 
   residual_of(problem, run, at, &gradient);
   const double loss = predicted_loss(problem, run, at, nullptr);
   const double variance = gradient.dot(covariance * gradient) + noise.spread * noise.spread;
-  const boost::math::students_t distribution(noise.degrees_of_freedom);
-  const double half = boost::math::quantile(distribution, 0.9) * std::sqrt(variance);
+  const double half = noise.half_band * std::sqrt(variance);
   switch (problem.objective) {
     case FitObjective::squared_loss:
       return {loss - half, loss + half};

@@ -15,6 +15,7 @@ struct Noise {
   /// psi^2, 1 / variance for least squares. Source: Heritier and Ronchetti, J. Am. Stat. Assoc. 89, 1994.
   double likelihood_scale = 0;
   double degrees_of_freedom = 1;
+  double half_band = 0;  ///< of 80% of runs, in standard deviations: 0.9 quantile of Student's distribution
 };
 Noise noise_at(const FitProblem& problem, const Coordinates& at);
 
