@@ -3,6 +3,7 @@
 #include <boost/program_options.hpp>
 #include <cstdio>
 #include <filesystem>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -18,6 +19,7 @@ struct Command {
   int (*run)(std::span<const std::string> arguments, std::FILE* out);
 };
 
+/// Replaces this process by archfront_bench.
 int run_bench(std::span<const std::string> arguments, std::FILE* out);
 int run_estimate(std::span<const std::string> arguments, std::FILE* out);
 int run_fit(std::span<const std::string> arguments, std::FILE* out);
@@ -57,6 +59,9 @@ std::int64_t whole_from(const std::string& text, std::string_view name);
 
 /// An existing database. Throws InputError if there is none.
 Store open_store(const std::string& path);
+
+/// What `work` returns. What it throws is said on stderr: an InputError is exit code 2, anything else 1.
+int exit_code_of(const std::function<int()>& work);
 
 /// Writes text whole, or throws std::runtime_error naming the reason.
 void write(std::FILE* out, std::string_view text);

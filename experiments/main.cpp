@@ -2,7 +2,6 @@
 
 #include <array>
 #include <cstdio>
-#include <exception>
 #include <string>
 #include <vector>
 
@@ -51,13 +50,6 @@ int run(const std::vector<std::string>& arguments) {
 }  // namespace archfront
 
 int main(int argc, char** argv) {
-  try {
-    return archfront::run({argv + 1, argv + argc});
-  } catch (const archfront::InputError& error) {
-    fmt::print(stderr, "archfront: {}\n", error.what());
-    return 2;
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "archfront: {}\n", error.what());
-    return 1;
-  }
+  const std::vector<std::string> arguments(argv + 1, argv + argc);
+  return archfront::exit_code_of([&] { return archfront::run(arguments); });
 }

@@ -103,6 +103,18 @@ Store open_store(const std::string& path) {
   return Store(path, Access::read);
 }
 
+int exit_code_of(const std::function<int()>& work) {
+  try {
+    return work();
+  } catch (const InputError& error) {
+    fmt::print(stderr, "archfront: {}\n", error.what());
+    return 2;
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "archfront: {}\n", error.what());
+    return 1;
+  }
+}
+
 void write(std::FILE* out, std::string_view text) {
   if (std::fwrite(text.data(), 1, text.size(), out) != text.size() || std::fflush(out) != 0)
     throw std::runtime_error(fmt::format("cannot write the output: {}", std::strerror(errno)));

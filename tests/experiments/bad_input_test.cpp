@@ -29,6 +29,7 @@ TEST(BadInput, CommandLine) {
   expect_refused({"serch"}, "unknown subcommand 'serch': command line: did you mean 'search'?");
   expect_refused({"estimate", "--modle", "x"}, "unknown option '--modle': command line: did you mean '--model'?");
   expect_refused({"estimate"}, "no model: command line: give --model");
+  expect_refused({"bench"}, "no folder to write: --out: give the calibration folder");
   expect_refused({"estimate", "--model", "llama-3.2-1b", "--batch", "-3"},
                  "'-3' is not a whole number of 1 or more: --batch");
   expect_refused({"estimate", "--model", "llama-3.2-1b", "--context", "2.5"},
