@@ -34,18 +34,28 @@ double compute_rate(const Machine& machine, const Operation& operation) {
   return c.vector_flops_per_second > 0 ? c.vector_flops_per_second : matrix_rate(c, Precision::f32);
 }
 
-/// Seconds to stream bytes that the layer before did not touch. A GPU's L2 holds too little of a layer to matter; of a
-/// CPU's last level, what fits is read at its rate and the rest from memory. Smaller levels hold nothing from one layer
-/// to the next.
-double streaming_seconds(const Machine& machine, double bytes, double memory_rate) {
-  if (machine.gpu || machine.caches.empty() || machine.caches.back().bytes_per_second <= memory_rate)
-    return bytes / memory_rate;
-  const CacheLevel& last = machine.caches.back();
-  const double held = std::min(bytes, last.bytes);
-  return held / last.bytes_per_second + (bytes - held) / memory_rate;
+/// Whether a last cache level holds anything from one operation to the next. A GPU's L2 holds too little of a layer.
+bool has_last_level(const Machine& machine) {
+  return !machine.gpu && !machine.caches.empty() &&
+         machine.caches.back().bytes_per_second > machine.ceilings.read_bytes_per_second;
 }
 
-Floor floor_of(const Machine& machine, const Operation& operation) {
+/// Seconds to move activations, which the operation before has touched: what fits in a CPU's last level at its rate,
+/// the rest from memory. Smaller levels hold nothing from one operation to the next.
+double activation_seconds(const Machine& machine, double bytes, double memory_rate) {
+  if (!has_last_level(machine)) return bytes / memory_rate;
+  const CacheLevel& last = machine.caches.back();
+  const double cached = std::min(bytes, last.bytes);
+  return cached / last.bytes_per_second + (bytes - cached) / memory_rate;
+}
+
+/// Times a pass moves what an operation holds: states are written back.
+double passes_over_held(const Operation& operation) {
+  const OperationClass kind = class_of(operation);
+  return kind == OperationClass::scan_decode || kind == OperationClass::memory_decode ? 2 : 1;
+}
+
+Floor floor_of(const Machine& machine, const Operation& operation, bool resident) {
   const Ceilings& c = machine.ceilings;
   Floor floor;
   floor.launch = c.graph_launch_seconds;
@@ -58,8 +68,11 @@ Floor floor_of(const Machine& machine, const Operation& operation) {
   }
   const double memory_rate =
       std::holds_alternative<Elementwise>(operation) ? c.memory_bytes_per_second : c.read_bytes_per_second;
-  floor.memory = streaming_seconds(machine, bytes, memory_rate);
-  floor.cached = !machine.gpu && !machine.caches.empty() && bytes <= machine.caches.back().bytes;
+  const double held = std::min(bytes, passes_over_held(operation) * held_bytes(operation));
+  const bool from_cache = resident && has_last_level(machine);
+  const double held_rate = from_cache ? machine.caches.back().bytes_per_second : memory_rate;
+  floor.memory = held / held_rate + activation_seconds(machine, bytes - held, memory_rate);
+  floor.cached = has_last_level(machine) && (from_cache || held == 0) && bytes <= machine.caches.back().bytes;
   floor.compute = flops(operation) / compute_rate(machine, operation);
   return floor;
 }
@@ -109,12 +122,18 @@ Choice fastest(const Machine& machine, const Operation& operation, Accept accept
   return best;
 }
 
-Latency measured_latency(const Machine& machine, const Operation& operation, Engine engine) {
-  const Floor floor = floor_of(machine, operation);
+/// The fastest table measured for the operation, with what it holds in memory or in the last cache level.
+Choice measured_choice(const Machine& machine, const Operation& operation, bool resident) {
   const OperationClass exact = class_of(operation);
-  Choice choice = fastest(machine, operation, [&](const TableFilter& f) {
-    return f.operation == exact && matches_within_class(f, operation);
+  return fastest(machine, operation, [&](const TableFilter& f) {
+    return f.operation == exact && f.resident.value_or(resident) == resident && matches_within_class(f, operation);
   });
+}
+
+Latency measured_latency(const Machine& machine, const Operation& operation, Engine engine, bool resident) {
+  Choice choice = measured_choice(machine, operation, resident);
+  if (resident && choice.table == nullptr) return measured_latency(machine, operation, engine, false);
+  const Floor floor = floor_of(machine, operation, resident);
   bool stands_in = false;
   if (choice.table == nullptr) {
     stands_in = true;
@@ -140,6 +159,24 @@ Latency measured_latency(const Machine& machine, const Operation& operation, Eng
   return result;
 }
 
+Latency latency_where(const Machine& machine, const Operation& operation, Engine engine, bool resident) {
+  if (const auto* gemm = std::get_if<Gemm>(&operation); gemm != nullptr && gemm->groups > 1 && !machine.gpu) {
+    Gemm one = *gemm;  // a CPU runs one after another, each on all cores
+    one.groups = 1;
+    Latency all = latency_where(machine, one, engine, resident);
+    all.seconds *= static_cast<double>(gemm->groups);
+    return all;
+  }
+  const Latency windowed = measured_latency(machine, operation, engine, resident);
+  const auto* attention = std::get_if<Attention>(&operation);
+  if (attention == nullptr || attention->decode || attention->window == 0) return windowed;
+  // a mask over full attention serves where a windowed kernel does not pay
+  Attention full = *attention;
+  full.window = 0;
+  const Latency masked = measured_latency(machine, full, engine, resident);
+  return masked.seconds < windowed.seconds ? masked : windowed;
+}
+
 }  // namespace
 
 std::string_view to_string(Bound bound) {
@@ -147,17 +184,26 @@ std::string_view to_string(Bound bound) {
   return names[static_cast<std::size_t>(bound)];
 }
 
-double roofline(const Machine& machine, const Operation& operation) { return floor_of(machine, operation).seconds(); }
+double roofline(const Machine& machine, const Operation& operation, bool resident) {
+  return floor_of(machine, operation, resident).seconds();
+}
 
-Latency latency(const Machine& machine, const Operation& operation, Engine engine) {
-  const Latency windowed = measured_latency(machine, operation, engine);
-  const auto* attention = std::get_if<Attention>(&operation);
-  if (attention == nullptr || attention->decode || attention->window == 0) return windowed;
-  // a mask over full attention serves where a windowed kernel does not pay
-  Attention full = *attention;
-  full.window = 0;
-  const Latency masked = measured_latency(machine, full, engine);
-  return masked.seconds < windowed.seconds ? masked : windowed;
+double resident_share(const Machine& machine, double bytes) {
+  if (!has_last_level(machine)) return 0;
+  // Reading in turn on two cores of a Zen 4 takes the level's time up to 0.65 of its 32 MB, and then longer: 12% of the
+  // way to memory's at 0.75, 35% at 1, 70% at 1.25, 80% at 1.5.
+  constexpr double all = 0.65, none = 1.5;
+  return std::clamp((none - bytes / machine.caches.back().bytes) / (none - all), 0.0, 1.0);
+}
+
+Latency latency(const Machine& machine, const Operation& operation, Engine engine, bool resident) {
+  if (resident) {
+    // grids of what lies in the cache are smaller; where operands lie matters little to products of many rows
+    const Latency cold = latency(machine, operation, engine, false);
+    const Latency cached = latency_where(machine, operation, engine, true);
+    return cached.seconds < cold.seconds ? cached : cold;
+  }
+  return latency_where(machine, operation, engine, false);
 }
 
 }  // namespace archfront

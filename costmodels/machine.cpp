@@ -87,106 +87,12 @@ TableFilter filter_of(const Json& entry, const std::string& where) {
   if (entry.contains("precision")) filter.precision = precision_from(text(entry, "precision", where));
   if (entry.contains("scan")) filter.scan = scan_kind_from(text(entry, "scan", where));
   if (entry.contains("sparse")) filter.sparse = entry.at("sparse").get<bool>();
+  if (entry.contains("resident")) filter.resident = entry.at("resident").get<bool>();
   if (entry.contains("kv_precision")) filter.kv_precision = precision_from(entry.at("kv_precision").get<std::string>());
   if (entry.contains("grouped")) filter.grouped = entry.at("grouped").get<bool>();
   if (entry.contains("collective")) filter.collective = collective_kind_from(text(entry, "collective", where));
   if (entry.contains("windowed")) filter.windowed = entry.at("windowed").get<bool>();
   return filter;
-}
-
-/// An operation of the table's class at a grid point, of which only the coordinates on the axes matter for its
-/// roofline.
-Operation operation_at(const Table& table, std::span<const double> at) {
-  const auto value = [&](Coordinate coordinate, double absent) {
-    for (std::size_t a = 0; a < table.axes.size(); ++a)
-      if (table.axes[a].coordinate == coordinate) return at[a];
-    return absent;
-  };
-  const auto integer = [&](Coordinate coordinate, double absent) {
-    return static_cast<std::int64_t>(std::llround(value(coordinate, absent)));
-  };
-  const auto small = [&](Coordinate coordinate, double absent) {
-    return static_cast<int>(integer(coordinate, absent));
-  };
-  const Precision precision = table.filter.precision.value_or(Precision::bf16);
-  switch (table.filter.operation) {
-    case OperationClass::gemm:
-      return Gemm{integer(Coordinate::m, 1), integer(Coordinate::n, 1), integer(Coordinate::k, 1),
-                  integer(Coordinate::groups, 1), precision};
-    case OperationClass::attention_prefill:
-    case OperationClass::attention_decode:
-    case OperationClass::attention_backward: {
-      Attention a;
-      a.decode = table.filter.operation == OperationClass::attention_decode;
-      a.backward = table.filter.operation == OperationClass::attention_backward;
-      const int group = small(Coordinate::group, a.decode ? 1 : 4);
-      // one sequence of all the heads: times depend on the product
-      a.n_kv_heads = small(Coordinate::batch_kv_heads, std::max(1.0, value(Coordinate::batch_heads, group) / group));
-      a.n_heads = a.decode ? a.n_kv_heads * group : small(Coordinate::batch_heads, group);
-      a.head_dim = small(Coordinate::head_dim, 128);
-      a.context = integer(Coordinate::context, value(Coordinate::query_length, 1));
-      a.query_length = a.decode ? 1 : integer(Coordinate::query_length, static_cast<double>(a.context));
-      if (table.filter.windowed.value_or(false)) a.window = integer(Coordinate::window, 0);
-      a.sparsity = 1 - value(Coordinate::kept, 1);
-      a.block = a.sparsity > 0 ? small(Coordinate::block, 64) : 0;
-      a.precision = precision;
-      a.kv_precision = table.filter.kv_precision.value_or(precision);
-      return a;
-    }
-    case OperationClass::scan_prefill:
-    case OperationClass::scan_decode:
-    case OperationClass::scan_backward: {
-      Scan s;
-      s.kind = table.filter.scan.value_or(ScanKind::gated_delta);
-      s.decode = table.filter.operation == OperationClass::scan_decode;
-      s.backward = table.filter.operation == OperationClass::scan_backward;
-      s.n_heads = small(Coordinate::batch_heads, 1);
-      s.key_dim = small(Coordinate::key_dim, 128);
-      s.value_dim = small(Coordinate::value_dim, 128);
-      s.length = s.decode ? 1 : integer(Coordinate::length, 1);
-      s.precision = precision;
-      return s;
-    }
-    case OperationClass::memory_prefill:
-    case OperationClass::memory_decode:
-    case OperationClass::memory_backward: {
-      NeuralMemory m;
-      m.decode = table.filter.operation == OperationClass::memory_decode;
-      m.backward = table.filter.operation == OperationClass::memory_backward;
-      m.n_heads = small(Coordinate::batch_heads, 1);
-      m.key_dim = small(Coordinate::key_dim, 64);
-      m.hidden = small(Coordinate::hidden, 4.0 * m.key_dim);
-      m.depth = small(Coordinate::depth, 2);
-      m.chunk = small(Coordinate::chunk, 64);
-      m.length = m.decode ? 1 : integer(Coordinate::length, 1);
-      m.precision = precision;
-      return m;
-    }
-    case OperationClass::feedback_prefill:
-    case OperationClass::feedback_decode:
-    case OperationClass::feedback_backward: {
-      FeedbackAttention a;
-      a.decode = table.filter.operation == OperationClass::feedback_decode;
-      a.backward = table.filter.operation == OperationClass::feedback_backward;
-      a.n_heads = small(Coordinate::batch_heads, 1);
-      a.n_kv_heads = std::max(1, a.n_heads / small(Coordinate::group, 1));
-      a.head_dim = small(Coordinate::head_dim, 128);
-      a.block = small(Coordinate::block, 1024);
-      a.segments = small(Coordinate::segments, 3);
-      a.context = integer(Coordinate::context, 1);
-      a.query_length = a.decode ? 1 : a.context;
-      a.precision = a.kv_precision = precision;
-      return a;
-    }
-    case OperationClass::embedding:
-      return Embedding{integer(Coordinate::tokens, 1), 4096, precision};
-    case OperationClass::elementwise:
-      return Elementwise{value(Coordinate::bytes, 1) / 2, value(Coordinate::bytes, 1) / 2, 0};
-    case OperationClass::collective:
-      break;
-  }
-  return Collective{table.filter.collective.value_or(CollectiveKind::all_reduce), value(Coordinate::bytes, 1),
-                    small(Coordinate::devices, 2)};
 }
 
 void set_ratios(Table& table, const Machine& machine) {
@@ -196,7 +102,9 @@ void set_ratios(Table& table, const Machine& machine) {
     std::size_t rest = index;
     for (std::size_t a = table.axes.size(); a-- > 0; rest /= table.axes[a].values.size())
       at[a] = table.axes[a].values[rest % table.axes[a].values.size()];
-    table.log_ratio[index] = std::log(table.seconds[index] / roofline(machine, operation_at(table, at)));
+    table.log_ratio[index] =
+        std::log(table.seconds[index] /
+                 roofline(machine, operation_at(table.filter, table.axes, at), table.filter.resident.value_or(false)));
   }
   set_residual(table);
 }

@@ -160,13 +160,18 @@ double bytes_of(const Gemm& g) {
   const double m = static_cast<double>(g.m), n = static_cast<double>(g.n), k = static_cast<double>(g.k);
   return (m * k + k * n + m * n) * static_cast<double>(g.groups) * bytes_per_element(g.precision);
 }
+double row_bytes(const Attention& a) {
+  return static_cast<double>(a.batch) * static_cast<double>(a.query_length) * a.n_heads *
+         (a.head_dim + value_width(a)) * bytes_per_element(a.precision);
+}
 double bytes_of(const Attention& a) {
   const double keys_and_values = a.head_dim + (a.values_in_keys ? 0 : value_width(a));
-  const double rows = static_cast<double>(a.batch) * static_cast<double>(a.query_length) * a.n_heads *
-                      (a.head_dim + value_width(a)) * bytes_per_element(a.precision);
+  const double rows = row_bytes(a);
   const double keys = a.decode ? visible_keys(a) * (1 - a.sparsity) : static_cast<double>(a.context);
-  const double cache =
-      static_cast<double>(a.batch) * keys * a.n_kv_heads * keys_and_values * bytes_per_element(a.kv_precision);
+  // choosing pages at decode reads two bounds of each page's keys
+  const double bounds = a.decode && a.sparsity > 0 && a.block > 0 ? 2 * visible_keys(a) / a.block * a.head_dim : 0;
+  const double cache = static_cast<double>(a.batch) * a.n_kv_heads * (keys * keys_and_values + bounds) *
+                       bytes_per_element(a.kv_precision);
   // forward: q, o and k, v; backward: q, o, dO, dQ and k, v, dK, dV
   return a.backward ? 2 * (rows + cache) : rows + cache;
 }
@@ -244,6 +249,30 @@ double flops(const Operation& operation) {
 
 double minimum_bytes(const Operation& operation) {
   return std::visit([](const auto& o) { return bytes_of(o); }, operation);
+}
+
+double held_bytes(const Operation& operation) {
+  struct Visitor {
+    double operator()(const Gemm& g) const {
+      return static_cast<double>(g.n) * static_cast<double>(g.k) * static_cast<double>(g.groups) *
+             bytes_per_element(g.precision);
+    }
+    double operator()(const Attention& a) const { return a.decode ? bytes_of(a) - row_bytes(a) : 0; }
+    double operator()(const Scan& s) const {
+      return static_cast<double>(s.batch) * s.n_heads * s.key_dim * s.value_dim * bytes_per_element(s.state_precision);
+    }
+    double operator()(const NeuralMemory& m) const {
+      return 2 * static_cast<double>(m.batch) * m.n_heads * memory_weights(m) * bytes_per_element(Precision::f32);
+    }
+    double operator()(const FeedbackAttention& a) const {
+      return 2 * static_cast<double>(a.batch) * feedback_keys(a) * a.n_kv_heads * a.head_dim *
+             bytes_per_element(a.kv_precision);
+    }
+    double operator()(const Elementwise&) const { return 0; }
+    double operator()(const Embedding&) const { return 0; }
+    double operator()(const Collective&) const { return 0; }
+  };
+  return std::visit(Visitor{}, operation);
 }
 
 OperationClass class_of(const Operation& operation) {

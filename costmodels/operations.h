@@ -175,6 +175,8 @@ using Operation =
 double flops(const Operation& operation);
 /// Fewest bytes through memory: every input read once, every output written once.
 double minimum_bytes(const Operation& operation);
+/// Bytes of weights, cache or state that it finds as an earlier pass left them, each counted once.
+double held_bytes(const Operation& operation);
 OperationClass class_of(const Operation& operation);
 /// "gemm", "attention", "scan", "memory", "feedback", "elementwise", "embedding" or "collective".
 std::string_view kind_name(const Operation& operation);

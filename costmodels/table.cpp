@@ -260,9 +260,13 @@ bool matches_within_class(const TableFilter& filter, const Operation& operation)
   const auto* gemm = std::get_if<Gemm>(&operation);
   const auto* attention = std::get_if<Attention>(&operation);
   const auto* scan = std::get_if<Scan>(&operation);
-  if (filter.precision && gemm && gemm->precision != *filter.precision) return false;
-  if (filter.precision && attention && attention->precision != *filter.precision) return false;
-  if (filter.precision && scan && scan->precision != *filter.precision) return false;
+  const bool same_precision = std::visit(
+      [&](const auto& o) {
+        if constexpr (requires { o.precision; }) return o.precision == filter.precision.value_or(o.precision);
+        return true;
+      },
+      operation);
+  if (!same_precision) return false;
   if (filter.windowed && attention &&
       (attention->window != 0 && attention->window < attention->context) != *filter.windowed)
     return false;

@@ -53,6 +53,8 @@ struct TableFilter {
   std::optional<Precision> kv_precision = std::nullopt;  ///< of the keys and values
   std::optional<bool> grouped = std::nullopt;            ///< gemm: more than one product in a launch
   std::optional<CollectiveKind> collective = std::nullopt;
+  /// On a CPU: weights, caches and states found in the last cache level (true) or in memory (false).
+  std::optional<bool> resident = std::nullopt;
   bool operator==(const TableFilter&) const = default;
 };
 
@@ -75,6 +77,9 @@ struct Table {
   std::vector<double> log_ratio;  ///< log(seconds / roofline of the same operation); what is interpolated
   double residual = 0;            ///< of interpolating log_ratio: 68th percentile of its absolute leave-one-out error
 };
+
+/// An operation of the filter's class at the values `at` of the axes; what is on no axis is as in a common layer.
+Operation operation_at(const TableFilter& filter, std::span<const Axis> axes, std::span<const double> at);
 
 /// Reads the grid of one table from CSV text: a header of coordinate names, then `seconds` and further columns that are
 /// not used; one row a grid point, in any order. `where` names the file in errors. Throws InputError for a name that is

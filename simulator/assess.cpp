@@ -37,6 +37,9 @@ struct EndsKey {
 
 struct PassCosts {
   std::array<double, n_passes> seconds{};
+  std::array<double, n_passes> resident_seconds{};  ///< as in StepCost, like the two below
+  std::array<double, n_passes> held_bytes{};
+  std::array<double, n_passes> widest_bytes{};
   double train_flops = 0;  ///< of the model: a forward run again is not counted
   bool extrapolated = false;
 };
@@ -66,7 +69,12 @@ std::uint64_t hash_of(const EndsKey& key) {
 }
 
 void add(PassCosts& total, const PassCosts& one, double count) {
-  for (std::size_t i = 0; i < n_passes; ++i) total.seconds[i] += count * one.seconds[i];
+  for (std::size_t i = 0; i < n_passes; ++i) {
+    total.seconds[i] += count * one.seconds[i];
+    total.resident_seconds[i] += count * one.resident_seconds[i];
+    total.held_bytes[i] += count * one.held_bytes[i];
+    total.widest_bytes[i] = std::max(total.widest_bytes[i], one.widest_bytes[i]);
+  }
   total.train_flops += count * one.train_flops;
   total.extrapolated = total.extrapolated || one.extrapolated;
 }
@@ -142,6 +150,9 @@ struct Assessor::State {
     for (std::size_t i = 0; i < n_passes; ++i) {
       const StepCost cost = cost_of(steps[i]);
       passes.seconds[i] = cost.seconds;
+      passes.resident_seconds[i] = cost.resident_seconds;
+      passes.held_bytes[i] = cost.held_bytes;
+      passes.widest_bytes[i] = cost.widest_bytes;
       passes.extrapolated = passes.extrapolated || cost.extrapolated;
     }
     Step kept = steps[static_cast<std::size_t>(Pass::train)];
@@ -241,7 +252,11 @@ Assessment Assessor::assess(const Architecture& architecture) {
   const Workload& workload = state_->workload;
   const Machine& machine = *state_->machine;
   const Totals totals = state_->totals_of(architecture);
-  const auto seconds = [&](Pass pass) { return totals.passes.seconds[static_cast<std::size_t>(pass)]; };
+  const auto seconds = [&](Pass pass) {
+    const auto i = static_cast<std::size_t>(pass);
+    const double resident = resident_share(machine, totals.passes.held_bytes[i] + totals.passes.widest_bytes[i]);
+    return totals.passes.seconds[i] + resident * (totals.passes.resident_seconds[i] - totals.passes.seconds[i]);
+  };
   const auto batch = static_cast<double>(workload.batch);
   const auto output = static_cast<double>(workload.output_tokens);
 

@@ -16,8 +16,26 @@ namespace {
 constexpr double z_80 = 1.2815515655446004;  ///< half-width of an 80% band in standard deviations
 constexpr double seconds_per_hour = 3600;
 
-/// The band is of a factor, so that it never reaches below zero.
-StepTime time_of(const StepCost& cost) {
+std::vector<OperationCost> operation_costs(const Architecture& architecture, const Machine& machine, const Step& step,
+                                           double resident) {
+  std::vector<OperationCost> costs;
+  for (const CountedOperation& counted : lower(architecture, step)) {
+    const Latency one = latency(machine, counted.operation, step.engine);
+    const double cached = std::min(one.seconds, latency(machine, counted.operation, step.engine, true).seconds);
+    costs.push_back({.name = std::string(counted.name),
+                     .kind = std::string(kind_name(counted.operation)),
+                     .count = counted.count,
+                     .flops = counted.count * flops(counted.operation),
+                     .bytes = counted.count * minimum_bytes(counted.operation),
+                     .seconds = counted.count * (one.seconds + resident * (cached - one.seconds)),
+                     .bound = one.bound});
+  }
+  return costs;
+}
+
+}  // namespace
+
+StepTime step_time(const StepCost& cost) {
   const double factor = std::exp(z_80 * standard_deviation(cost) / cost.seconds);
   return {.seconds = cost.seconds,
           .seconds_low = cost.seconds / factor,
@@ -26,23 +44,6 @@ StepTime time_of(const StepCost& cost) {
           .bytes = cost.bytes,
           .extrapolated = cost.extrapolated};
 }
-
-std::vector<OperationCost> operation_costs(const Architecture& architecture, const Machine& machine, const Step& step) {
-  std::vector<OperationCost> costs;
-  for (const CountedOperation& counted : lower(architecture, step)) {
-    const Latency one = latency(machine, counted.operation, step.engine);
-    costs.push_back({.name = std::string(counted.name),
-                     .kind = std::string(kind_name(counted.operation)),
-                     .count = counted.count,
-                     .flops = counted.count * flops(counted.operation),
-                     .bytes = counted.count * minimum_bytes(counted.operation),
-                     .seconds = counted.count * one.seconds,
-                     .bound = one.bound});
-  }
-  return costs;
-}
-
-}  // namespace
 
 double default_training_tokens(const Parameters& parameters) { return 20.0 * static_cast<double>(parameters.active); }
 
@@ -58,7 +59,8 @@ Estimate estimate(const Architecture& architecture, const Machine& machine, cons
   result.parameters = parameters(architecture);
   result.footprint = footprint(shard, step);
   result.fits = result.footprint.peak_memory_bytes <= machine.memory_bytes;
-  result.time = time_of(step_cost(shard, machine, step));
+  const StepCost cost = step_cost(shard, machine, step);
+  result.time = step_time(cost);
   result.tokens_per_second = static_cast<double>(tokens(step)) / result.time.seconds;
   result.dollars_per_million_tokens =
       step.devices * machine.dollars_per_hour / seconds_per_hour / result.tokens_per_second * 1e6;
@@ -66,7 +68,7 @@ Estimate estimate(const Architecture& architecture, const Machine& machine, cons
   result.loss = predict_loss(law, loss_inputs(architecture, result.training_tokens));
   result.recall = predict_recall(architecture, static_cast<double>(step.context));
   result.extrapolated = result.time.extrapolated || result.loss.extrapolated || result.recall.extrapolated;
-  result.operations = operation_costs(shard, machine, step);
+  result.operations = operation_costs(shard, machine, step, resident_share(machine, cost));
   return result;
 }
 

@@ -31,6 +31,10 @@ struct StepTime {
   bool extrapolated = false;
 };
 
+struct StepCost;
+/// The band is of a factor, so that it never reaches below zero.
+StepTime step_time(const StepCost& cost);
+
 struct Estimate {
   Parameters parameters;
   Footprint footprint;

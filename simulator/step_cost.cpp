@@ -1,5 +1,6 @@
 #include "simulator/step_cost.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 
@@ -77,6 +78,9 @@ StepCost cost_of(const Operations& operations, Pricing& pricing) {
     const OperationPrice& price = pricing.of(counted.operation);
     const double seconds = counted.count * price.latency.seconds;
     total.seconds += seconds;
+    total.resident_seconds += counted.count * price.resident_seconds;
+    total.held_bytes += counted.count * price.held_bytes;
+    total.widest_bytes = std::max(total.widest_bytes, price.bytes - price.held_bytes);
     total.flops += counted.count * price.flops;
     total.bytes += counted.count * price.bytes;
     total.extrapolated = total.extrapolated || price.latency.extrapolated;
@@ -99,8 +103,15 @@ std::size_t table_group(const Operation& operation) {
   return std::holds_alternative<FeedbackAttention>(operation) ? 11 : 9;
 }
 
+double resident_share(const Machine& machine, const StepCost& cost) {
+  return resident_share(machine, cost.held_bytes + cost.widest_bytes);
+}
+
 void accumulate(StepCost& total, const StepCost& one, double count) {
   total.seconds += count * one.seconds;
+  total.resident_seconds += count * one.resident_seconds;
+  total.held_bytes += count * one.held_bytes;
+  total.widest_bytes = std::max(total.widest_bytes, one.widest_bytes);
   total.flops += count * one.flops;
   total.bytes += count * one.bytes;
   total.extrapolated = total.extrapolated || one.extrapolated;
@@ -110,8 +121,12 @@ void accumulate(StepCost& total, const StepCost& one, double count) {
 const OperationPrice& Pricing::of(const Operation& operation) {
   const std::uint64_t hash = hash_of(operation);
   if (const OperationPrice* known = known_.find(operation, hash)) return *known;
+  const Latency cold = latency(*machine_, operation, engine_);
+  const double resident = machine_->gpu ? cold.seconds : latency(*machine_, operation, engine_, true).seconds;
   return known_.insert(operation, hash,
-                       {.latency = latency(*machine_, operation, engine_),
+                       {.latency = cold,
+                        .resident_seconds = std::min(resident, cold.seconds),
+                        .held_bytes = held_bytes(operation),
                         .flops = flops(operation),
                         .bytes = minimum_bytes(operation)});
 }
@@ -143,6 +158,7 @@ StepCost step_cost(const Architecture& architecture, const Machine& machine, con
     }
   }
   accumulate(total, ends_cost(architecture, step, pricing, scratch), 1);
+  total.seconds += resident_share(machine, total) * (total.resident_seconds - total.seconds);
   return total;
 }
 

@@ -14,7 +14,10 @@ std::size_t table_group(const Operation& operation);
 
 /// What part of a step costs.
 struct StepCost {
-  double seconds = 0;
+  double seconds = 0;           ///< weights, caches and states found in memory
+  double resident_seconds = 0;  ///< found in a CPU's last cache level; the same on a GPU
+  double held_bytes = 0;        ///< of them
+  double widest_bytes = 0;      ///< most activations that one operation moves
   double flops = 0;
   double bytes = 0;
   bool extrapolated = false;
@@ -24,9 +27,14 @@ struct StepCost {
 /// Adds `one`, `count` times.
 void accumulate(StepCost& total, const StepCost& one, double count);
 
+/// Share of a pass's weights, caches and states that it finds in the last cache level.
+double resident_share(const Machine& machine, const StepCost& cost);
+
 /// One launch of an operation.
 struct OperationPrice {
   Latency latency;
+  double resident_seconds = 0;
+  double held_bytes = 0;
   double flops = 0;
   double bytes = 0;
 };
@@ -49,7 +57,7 @@ class Pricing {
 StepCost layer_cost(const Architecture& architecture, const Layer& layer, const Step& step, Pricing& pricing,
                     Operations& scratch);
 StepCost ends_cost(const Architecture& architecture, const Step& step, Pricing& pricing, Operations& scratch);
-/// The whole step: its layers in order, then its ends.
+/// The whole step: its layers in order, then its ends. `seconds` is between the two, by the resident share.
 StepCost step_cost(const Architecture& architecture, const Machine& machine, const Step& step);
 
 /// One standard deviation of a step's seconds: errors of one group add up, those of different groups are independent,

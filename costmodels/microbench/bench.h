@@ -32,4 +32,8 @@ void bench_cuda(const BenchOptions& options);
 /// The same for the CPU the program runs on.
 void bench_cpu(const BenchOptions& options);
 
+/// Cores this process may run on, and the name a calibration of them gets by default.
+int cpu_cores();
+std::string cpu_name();
+
 }  // namespace archfront

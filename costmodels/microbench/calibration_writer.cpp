@@ -80,6 +80,7 @@ Json filter_entry(const TableDescription& table) {
   if (table.filter.precision) entry["precision"] = to_string(*table.filter.precision);
   if (table.filter.scan) entry["scan"] = to_string(*table.filter.scan);
   if (table.filter.sparse) entry["sparse"] = *table.filter.sparse;
+  if (table.filter.resident) entry["resident"] = *table.filter.resident;
   if (table.filter.kv_precision) entry["kv_precision"] = to_string(*table.filter.kv_precision);
   if (table.filter.grouped) entry["grouped"] = *table.filter.grouped;
   if (table.filter.collective) entry["collective"] = to_string(*table.filter.collective);

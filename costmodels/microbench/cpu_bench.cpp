@@ -39,12 +39,13 @@ Machine describe(const cpu::System& system, const BenchOptions& options) {
 
 void bench_cpu(const BenchOptions& options) {
   const cpu::System system = cpu::read_system();
+  const cpu::PoolSizes sizes = cpu::pool_sizes(system, options.quick);
   cpu::Workbench bench{.system = system,
-                       .inputs = cpu::MemoryPool(cpu::input_bytes(system.memory_bytes, options.quick)),
-                       .results = cpu::MemoryPool(cpu::result_bytes(system.memory_bytes, options.quick)),
-                       .effort = {}};
+                       .inputs = cpu::MemoryPool(sizes.inputs),
+                       .results = cpu::MemoryPool(sizes.results),
+                       .effort = {},
+                       .held = cpu::MemoryPool(sizes.held)};
   if (options.quick) bench.effort = {.sample_seconds = 0.5e-3, .samples = 3, .attempts = 1, .budget_seconds = 0.05};
-  cpu::set_gemm_threads(system.cores);
   Machine machine = describe(system, options);
   cpu::OtherWork others;
   std::vector<TableDescription> measured;
@@ -57,5 +58,9 @@ void bench_cpu(const BenchOptions& options) {
     write_machine(options.out, machine, measured);
   }
 }
+
+int cpu_cores() { return cpu::read_system().cores; }
+
+std::string cpu_name() { return cpu::machine_name(cpu::read_system()); }
 
 }  // namespace archfront

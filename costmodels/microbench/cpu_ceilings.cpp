@@ -135,7 +135,8 @@ void measure_ceilings(Workbench& bench, const BenchOptions& options, Machine& ma
     tell();
   }
   const double last_level = bench.system.caches.back().bytes;
-  const double beyond = std::min(8 * last_level, static_cast<double>(bench.results.bytes()));
+  const double beyond =
+      std::min(8 * last_level, static_cast<double>(std::min(bench.inputs.bytes(), 2 * bench.results.bytes())));
   ceilings.read_bytes_per_second = measure_read(bench, beyond);
   tell();
   ceilings.memory_bytes_per_second = measure_copy(bench, beyond);

@@ -1,17 +1,23 @@
 #pragma once
 
+#include <cstddef>
 #include <vector>
 
 #include "costmodels/microbench/cpu_timing.h"
 
 namespace archfront::cpu {
 
-/// Bytes of operands the largest points need, at most a third of `memory_bytes`; grids leave out what does not fit.
-std::size_t input_bytes(double memory_bytes, bool quick);
-std::size_t result_bytes(double memory_bytes, bool quick);
+/// Bytes of memory set aside for operands, several times the last cache level but a sixth of the machine's memory each
+/// at most; grids leave out what does not fit.
+struct PoolSizes {
+  std::size_t inputs;
+  std::size_t results;
+  std::size_t held;
+};
+PoolSizes pool_sizes(const System& system, bool quick);
 
-/// Every table of a CPU's calibration. Weights, KV caches and recurrent states are cold where the last-level cache
-/// cannot hold those of several layers; activations are warm. `bench` must outlive the jobs.
+/// Every table of a CPU's calibration. Weights, caches and states are measured cold, as a model beyond the last cache
+/// level finds them, and resident in it; activations are warm. `bench` must outlive the jobs.
 std::vector<TableJob> make_jobs(Workbench& bench, bool quick);
 
 }  // namespace archfront::cpu

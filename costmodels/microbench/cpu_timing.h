@@ -6,6 +6,7 @@
 
 #include "costmodels/microbench/bench.h"
 #include "costmodels/microbench/calibration_writer.h"
+#include "costmodels/microbench/cpu_launch.h"
 #include "costmodels/microbench/cpu_system.h"
 #include "costmodels/microbench/memory_pool.h"
 
@@ -25,10 +26,8 @@ struct Workbench {
   MemoryPool inputs;
   MemoryPool results;  ///< apart, so that results do not become the next point's operands
   Effort effort;
+  MemoryPool held{4096};  ///< weights, caches and states of the calibration's points
 };
-
-/// Performs one launch of what is measured. Consecutive calls use different cold operands, where there are any.
-using Launch = std::function<void()>;
 
 /// Steady-state seconds of one launch: the lower quartile of the samples, since whatever else runs on the machine only
 /// adds time. Spread is how far the faster half of the samples disagrees, (median - p10) / median. Of several attempts

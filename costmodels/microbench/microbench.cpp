@@ -56,7 +56,6 @@ int main(int argc, char** argv) {
   }
   const oneapi::tbb::global_control limit(oneapi::tbb::global_control::max_allowed_parallelism,
                                           static_cast<std::size_t>(system.cores));
-  set_gemm_threads(system.cores);
   Workbench bench{.system = system,
                   .inputs = MemoryPool(512 << 20),
                   .results = MemoryPool(256 << 20),

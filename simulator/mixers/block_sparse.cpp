@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "costmodels/errors.h"
 #include "simulator/append.h"
@@ -34,8 +35,9 @@ double sparsity_in(const BlockSparse& mixer, const Step& step) {
     case Pattern::blocks:
       return step.phase == Phase::prefill ? mixer.sparsity : 0;
     case Pattern::pages:
-    case Pattern::eviction:
       return step.phase == Phase::decode ? mixer.sparsity : 0;
+    case Pattern::eviction:  // reads a shorter cache
+      return 0;
     case Pattern::nsa:
     case Pattern::moba:
       break;
@@ -47,6 +49,12 @@ double sparsity_in(const BlockSparse& mixer, const Step& step) {
   return std::max(0.0, 1 - scored_pairs(kept) / scored_pairs(all));
 }
 
+/// Keys in the cache: decoding after an eviction finds fewer.
+std::int64_t cached_keys(const BlockSparse& mixer, const Step& step) {
+  if (mixer.pattern != Pattern::eviction || step.phase != Phase::decode) return step.context;
+  return std::max<std::int64_t>(1, std::llround((1 - mixer.sparsity) * static_cast<double>(step.context)));
+}
+
 Attention attention_of(const BlockSparse& mixer, const Step& step, double sparsity) {
   const bool decode = step.phase == Phase::decode;
   return {.decode = decode,
@@ -55,7 +63,7 @@ Attention attention_of(const BlockSparse& mixer, const Step& step, double sparsi
           .n_kv_heads = mixer.n_kv_heads,
           .head_dim = mixer.head_dim,
           .query_length = decode ? 1 : step.context,
-          .context = step.context,
+          .context = cached_keys(mixer, step),
           .sparsity = sparsity,
           .block = sparsity > 0 ? mixer.block : 0,
           .precision = step.precision,
@@ -87,11 +95,7 @@ void lower_choice(const BlockSparse& mixer, const Step& step, Operations& operat
                          0, step);
       append_scores(operations, mixer, (queries + mixer.block - 1) / mixer.block, blocks, step);
       return;
-    case Pattern::pages: {  // least and greatest key of every page
-      const double bounds = 2 * static_cast<double>(step.batch * blocks * kv_width(mixer));
-      append_elementwise(operations, "page_bounds", bounds, 0, step);
-      return;
-    }
+    case Pattern::pages:  // part of the attention
     case Pattern::eviction:
       return;
     case Pattern::nsa:  // the compressed branch's own scores choose

@@ -13,7 +13,9 @@ template <class T>
 void expect_matches(Precision precision) {
   std::mt19937 engine(std::random_device{}());
   for (const Gemm& shape : {Gemm{.m = 1, .n = 37, .k = 129, .precision = precision},
-                            Gemm{.m = 67, .n = 130, .k = 31, .precision = precision}}) {
+                            Gemm{.m = 67, .n = 130, .k = 31, .precision = precision},
+                            Gemm{.m = 3, .n = 300, .k = 40, .precision = precision},
+                            Gemm{.m = 301, .n = 50, .k = 33, .precision = precision}}) {
     const std::vector<T> a = normal<T>(engine, shape.m * shape.k);
     const std::vector<T> b = normal<T>(engine, shape.k * shape.n);
     std::vector<T> c = poisoned<T>(shape.m * shape.n);

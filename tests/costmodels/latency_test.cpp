@@ -69,20 +69,72 @@ TEST(Latency, BackwardWithoutATableUsesItsForwardsRatio) {
   EXPECT_TRUE(predicted.extrapolated);
 }
 
-TEST(Latency, DecodeThatFitsACpusLastLevelIsNotChargedMemory) {
+Machine cpu() {
   Machine machine = gpu();
   machine.gpu = false;
   machine.ceilings.memory_bytes_per_second = 4e10;
   machine.ceilings.read_bytes_per_second = 4e10;
   machine.caches = {{"L2", 1 << 20, 4e11}, {"L3", 32 << 20, 2e11}};
-  Attention a{.decode = true, .n_heads = 8, .n_kv_heads = 8, .query_length = 1, .context = 4096};
-  const double bytes = minimum_bytes(a);
-  EXPECT_NEAR(latency(machine, a).seconds - 2e-6, bytes / 2e11, 1e-9);
-  EXPECT_EQ(latency(machine, a).bound, Bound::cache);
-  a.context = 65536;
-  const double held = 32 << 20;
-  EXPECT_NEAR(latency(machine, a).seconds - 2e-6, held / 2e11 + (minimum_bytes(a) - held) / 4e10, 1e-9);
+  return machine;
+}
+
+Table constant_gemm_table(double ratio, bool resident, double largest_m) {
+  Table table;
+  table.filter.operation = OperationClass::gemm;
+  table.filter.resident = resident;
+  table.axes = {axis_over(Coordinate::m, {1, largest_m})};
+  table.seconds = {1, 1};
+  table.log_ratio = {std::log(ratio), std::log(ratio)};
+  return table;
+}
+
+TEST(Latency, ACacheFoundInACpusLastLevelIsNotChargedMemory) {
+  const Machine machine = cpu();
+  const Attention a{.decode = true, .n_heads = 8, .n_kv_heads = 8, .query_length = 1, .context = 4096};
+  const double rows = 2.0 * 8 * 128 * 2;  // the query and the output are warm either way
+  const double cache = minimum_bytes(a) - rows;
+  EXPECT_NEAR(latency(machine, a, Engine::graph, true).seconds - 2e-6, (cache + rows) / 2e11, 1e-12);
+  EXPECT_EQ(latency(machine, a, Engine::graph, true).bound, Bound::cache);
+  EXPECT_NEAR(latency(machine, a).seconds - 2e-6, cache / 4e10 + rows / 2e11, 1e-12);
   EXPECT_EQ(latency(machine, a).bound, Bound::memory);
+}
+
+TEST(Latency, AStateIsReadAndWritten) {
+  const Machine machine = cpu();
+  const Scan scan{.decode = true, .n_heads = 8, .key_dim = 128, .value_dim = 128};
+  const double state = 8.0 * 128 * 128 * 4;
+  EXPECT_NEAR(latency(machine, scan).seconds - 2e-6, 2 * state / 4e10 + (minimum_bytes(scan) - 2 * state) / 2e11, 1e-9);
+}
+
+TEST(Latency, WhatLiesInTheLastLevelHasTablesOfItsOwn) {
+  Machine machine = cpu();
+  machine.tables = {constant_gemm_table(1.25, false, 1024), constant_gemm_table(1.5, true, 16)};
+  const Gemm few{8, 1024, 1024};
+  EXPECT_NEAR(latency(machine, few).seconds, 1.25 * roofline(machine, few), 1e-12);
+  EXPECT_NEAR(latency(machine, few, Engine::graph, true).seconds, 1.5 * roofline(machine, few, true), 1e-12);
+  const Gemm many{512, 1024, 1024};
+  EXPECT_EQ(latency(machine, many, Engine::graph, true).seconds, latency(machine, many).seconds)
+      << "beyond the resident grid the other table serves";
+  EXPECT_FALSE(latency(machine, many, Engine::graph, true).extrapolated);
+}
+
+TEST(Latency, ACpuRunsTheProductsOfAGroupOneAfterAnother) {
+  Gemm experts{4, 1024, 512, 8};
+  Gemm one = experts;
+  one.groups = 1;
+  EXPECT_DOUBLE_EQ(latency(cpu(), experts).seconds, 8 * latency(cpu(), one).seconds);
+  EXPECT_LT(latency(gpu(), experts).seconds, 8 * latency(gpu(), one).seconds) << "a GPU launches them at once";
+}
+
+TEST(Latency, LessStaysInTheLastLevelTheMoreAPassHolds) {
+  const double level = 32 << 20;
+  EXPECT_EQ(resident_share(cpu(), level / 2), 1);
+  EXPECT_GT(resident_share(cpu(), level), 0.3);
+  EXPECT_LT(resident_share(cpu(), level), 0.9);
+  EXPECT_EQ(resident_share(cpu(), 2 * level), 0);
+  for (double bytes = level / 4; bytes < 3 * level; bytes *= 1.1)
+    EXPECT_GE(resident_share(cpu(), bytes), resident_share(cpu(), 1.1 * bytes));
+  EXPECT_EQ(resident_share(gpu(), 1), 0);
 }
 
 TEST(Latency, AWindowNeverCostsMoreThanNone) {

@@ -2,9 +2,16 @@
 
 #include <fmt/format.h>
 #include <omp.h>
+#include <oneapi/tbb/parallel_for.h>
+#include <oneapi/tbb/task_arena.h>
 
+#include <algorithm>
+#include <cstddef>
+#include <cstring>
 #include <oneapi/dnnl/dnnl.hpp>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "costmodels/errors.h"
 
@@ -40,36 +47,100 @@ void* handle_of(std::span<const T> data) {
   return const_cast<T*>(data.data());
 }
 
+/// What one thread computes: some rows of C for all columns, or all rows for some columns.
+struct Part {
+  std::int64_t rows = 0;
+  std::int64_t columns = 0;
+  std::int64_t first_row = 0;
+  std::int64_t first_column = 0;
+};
+
+/// Rows are shared out where every thread gets enough of them to fill its registers' tiles, else columns.
+std::vector<Part> parts_of(const Gemm& shape, std::int64_t threads) {
+  constexpr std::int64_t fewest_rows = 64;
+  constexpr std::int64_t column_step = 64;
+  std::vector<Part> parts;
+  if (shape.m >= threads * fewest_rows) {
+    const std::int64_t each = (shape.m + threads - 1) / threads;
+    for (std::int64_t first = 0; first < shape.m; first += each)
+      parts.push_back({std::min(each, shape.m - first), shape.n, first, 0});
+    return parts;
+  }
+  const std::int64_t steps = (shape.n + column_step - 1) / column_step;
+  const std::int64_t each = (steps + threads - 1) / threads * column_step;
+  for (std::int64_t first = 0; first < shape.n; first += each)
+    parts.push_back({shape.m, std::min(each, shape.n - first), 0, first});
+  return parts;
+}
+
 }  // namespace
 
 struct PackedGemm::State {
-  Gemm shape;
-  dnnl::engine engine{dnnl::engine::kind::cpu, 0};
-  dnnl::stream stream{engine};
-  dnnl::matmul product;
-  memory a, b, c;
+  struct Piece {
+    Part part;
+    dnnl::matmul product;
+    memory a, b, c;
+    std::vector<std::byte> columns;  ///< of C, where they are not contiguous in it
+  };
 
-  State(const Gemm& given, void* b_data) : shape(given) {
+  Gemm shape;
+  std::size_t element_bytes;
+  dnnl::engine engine{dnnl::engine::kind::cpu, 0};
+  std::vector<Piece> pieces;
+
+  State(const Gemm& given, void* b_data)
+      : shape(given), element_bytes(static_cast<std::size_t>(bytes_per_element(given.precision))) {
+    omp_set_num_threads(1);  // each piece runs on the thread that takes it
+    for (const Part& part : parts_of(shape, oneapi::tbb::this_task_arena::max_concurrency())) add(part, b_data);
+  }
+
+  void add(const Part& part, void* b_data) {
     const memory::data_type type = type_of(shape.precision);
-    const memory::desc a_desc({shape.m, shape.k}, type, memory::format_tag::ab);
-    const memory::desc b_desc({shape.k, shape.n}, type, memory::format_tag::ab);
-    const memory::desc b_any({shape.k, shape.n}, type, memory::format_tag::any);
-    const memory::desc c_desc({shape.m, shape.n}, type, memory::format_tag::ab);
-    const dnnl::matmul::primitive_desc plan(dnnl::matmul::desc(a_desc, b_any, c_desc), engine);
-    product = dnnl::matmul(plan);
-    a = memory(a_desc, engine, nullptr);
-    c = memory(c_desc, engine, nullptr);
-    b = memory(plan.weights_desc(), engine);
-    memory plain(b_desc, engine, b_data);
-    dnnl::reorder(plain, b).execute(stream, plain, b);
-    stream.wait();
+    const memory::desc a_desc({part.rows, shape.k}, type, memory::format_tag::ab);
+    const memory::desc c_desc({part.rows, part.columns}, type, memory::format_tag::ab);
+    const memory::desc plain_desc({shape.k, part.columns}, type, memory::dims{shape.n, 1});
+    const bool shares_weight = part.first_row > 0;  // row pieces multiply the same B
+    const memory::desc b_desc = shares_weight ? pieces.front().b.get_desc()
+                                              : memory::desc({shape.k, part.columns}, type, memory::format_tag::any);
+    const dnnl::matmul::primitive_desc plan(dnnl::matmul::desc(a_desc, b_desc, c_desc), engine);
+    Piece piece{.part = part,
+                .product = dnnl::matmul(plan),
+                .a = memory(a_desc, engine, nullptr),
+                .b = shares_weight ? pieces.front().b : memory(plan.weights_desc(), engine),
+                .c = memory(c_desc, engine, nullptr),
+                .columns = {}};
+    if (!shares_weight) {
+      dnnl::stream stream(engine);
+      memory plain(plain_desc, engine,
+                   static_cast<std::byte*>(b_data) + static_cast<std::size_t>(part.first_column) * element_bytes);
+      dnnl::reorder(plain, piece.b).execute(stream, plain, piece.b);
+      stream.wait();
+    }
+    if (part.columns < shape.n && shape.m > 1)
+      piece.columns.resize(static_cast<std::size_t>(part.rows * part.columns) * element_bytes);
+    pieces.push_back(std::move(piece));
   }
 
   void run(void* a_data, void* c_data) {
-    a.set_data_handle(a_data);
-    c.set_data_handle(c_data);
-    product.execute(stream, {{DNNL_ARG_SRC, a}, {DNNL_ARG_WEIGHTS, b}, {DNNL_ARG_DST, c}});
+    oneapi::tbb::parallel_for(std::size_t{0}, pieces.size(), [&](std::size_t i) {
+      run_piece(pieces[i], static_cast<std::byte*>(a_data), static_cast<std::byte*>(c_data));
+    });
+  }
+
+  void run_piece(Piece& piece, std::byte* a_data, std::byte* c_data) {
+    omp_set_num_threads(1);  // a worker's own setting
+    const Part& part = piece.part;
+    const auto bytes = [&](std::int64_t elements) { return static_cast<std::size_t>(elements) * element_bytes; };
+    std::byte* const c_first = c_data + bytes(part.first_row * shape.n + part.first_column);
+    piece.a.set_data_handle(a_data + bytes(part.first_row * shape.k));
+    piece.c.set_data_handle(piece.columns.empty() ? c_first : piece.columns.data());
+    dnnl::stream stream(engine);
+    piece.product.execute(stream, {{DNNL_ARG_SRC, piece.a}, {DNNL_ARG_WEIGHTS, piece.b}, {DNNL_ARG_DST, piece.c}});
     stream.wait();
+    if (piece.columns.empty()) return;
+    for (std::int64_t row = 0; row < part.rows; ++row)
+      std::memcpy(c_first + bytes(row * shape.n), piece.columns.data() + bytes(row * part.columns),
+                  bytes(part.columns));
   }
 
   template <class T>
@@ -99,8 +170,6 @@ PackedGemm::~PackedGemm() = default;
 
 void PackedGemm::run(std::span<const float> a, std::span<float> c) { state_->run_checked(a, c, Precision::f32); }
 void PackedGemm::run(std::span<const Bf16> a, std::span<Bf16> c) { state_->run_checked(a, c, Precision::bf16); }
-
-void set_gemm_threads(int threads) { omp_set_num_threads(threads); }
 
 std::string_view gemm_library() {
   static const std::string name = [] {

@@ -12,7 +12,8 @@ namespace archfront::cpu {
 
 /// oneDNN's C[m, n] = A[m, k] B[k, n] for one shape, with B kept in the layout oneDNN likes best, as a weight is packed
 /// once and used for every token. f32 or bf16 operands, f32 accumulation, C in the operands' precision.
-/// Uses oneDNN's own (OpenMP) threads. One object may be used by one thread at a time.
+/// Split by rows or columns over the TBB arena it was made in; oneDNN's own threads would go on spinning while the next
+/// kernel runs. One object may be used by one thread at a time.
 class PackedGemm {
  public:
   /// Packs B [k, n]. Throws InputError for a precision other than the operand's, groups other than 1, an extent below
@@ -31,9 +32,6 @@ class PackedGemm {
   struct State;
   std::unique_ptr<State> state_;
 };
-
-/// Sets how many threads products made from now on by the calling thread use.
-void set_gemm_threads(int threads);
 
 /// "oneDNN 2.6.3".
 std::string_view gemm_library();
