@@ -117,6 +117,7 @@ CheckedCase check(const Machine& machine, const CheckOptions& options, const Ran
           .high = predicted.seconds_high,
           .measured = measured.seconds,
           .spread = measured.spread,
+          .others = measured.others,
           .extrapolated = predicted.extrapolated,
           .operations = operations_of(machine, decoder, operations, measured)};
 }

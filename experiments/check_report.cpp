@@ -61,11 +61,11 @@ std::string signed_percent(double share) { return fmt::format("{:+.1f}%", 100 * 
 
 TextTable table_of(std::span<const CheckedCase> cases) {
   TextTable table({"mixers", "decoder", "phase", "batch", "context", "precision", "predicted", "measured", "error",
-                   "spread", "extrapolated"});
+                   "spread", "other work", "extrapolated"});
   for (const CheckedCase& c : cases)
     table.add({c.mixers, c.shape, c.phase, fmt::format("{}", c.batch), fmt::format("{}", c.context), c.precision,
                show_seconds(c.predicted), show_seconds(c.measured), signed_percent(error_of(c)), percent(c.spread),
-               c.extrapolated ? "yes" : ""});
+               percent(c.others), c.extrapolated ? "yes" : ""});
   return table;
 }
 
@@ -95,11 +95,11 @@ TextTable operation_table(std::span<const CheckedCase> cases) {
 std::string csv_of(std::span<const CheckedCase> cases) {
   std::string csv =
       "mixers,decoder,phase,batch,context,precision,predicted_seconds,low_seconds,high_seconds,measured_seconds,error,"
-      "spread,extrapolated\n";
+      "spread,other_work,extrapolated\n";
   for (const CheckedCase& c : cases)
-    csv += fmt::format("{},\"{}\",{},{},{},{},{:.6g},{:.6g},{:.6g},{:.6g},{:.4f},{:.4f},{}\n", c.mixers, c.shape,
+    csv += fmt::format("{},\"{}\",{},{},{},{},{:.6g},{:.6g},{:.6g},{:.6g},{:.4f},{:.4f},{:.4f},{}\n", c.mixers, c.shape,
                        c.phase, c.batch, c.context, c.precision, c.predicted, c.low, c.high, c.measured, error_of(c),
-                       c.spread, c.extrapolated ? 1 : 0);
+                       c.spread, c.others, c.extrapolated ? 1 : 0);
   return csv;
 }
 
@@ -122,6 +122,7 @@ std::string json_of(std::span<const CheckedCase> cases) {
                              {"measured_seconds", c.measured},
                              {"error", error_of(c)},
                              {"spread", c.spread},
+                             {"other_work", c.others},
                              {"extrapolated", c.extrapolated},
                              {"operations", std::move(operations)}});
   }
@@ -133,6 +134,17 @@ std::string json_of(std::span<const CheckedCase> cases) {
                                  {"worst", s.worst},
                                  {"inside_band", s.inside_band}});
   return json.dump(2) + "\n";
+}
+
+/// Empty where the machine was the check's own.
+std::string warning(std::span<const CheckedCase> cases) {
+  const auto disturbed =
+      std::count_if(cases.begin(), cases.end(), [](const CheckedCase& c) { return c.others > others_limit; });
+  if (disturbed == 0) return "";
+  return fmt::format(
+      "{} of {} cases were measured beside other work, which took more than {} of the processor time: their "
+      "errors say little.\n",
+      disturbed, cases.size(), percent(others_limit));
 }
 
 struct Shape {
@@ -194,7 +206,8 @@ std::string report_check(std::span<const CheckedCase> cases, Format format, bool
   if (operations) return format == Format::csv ? operation_table(cases).csv() : operation_table(cases).text();
   if (format == Format::csv) return csv_of(cases);
   return table_of(cases).text() + "\n" + table_of(summaries(cases)).text() +
-         "\nThe error is predicted over measured seconds of one pass, less one; median and p90 of its magnitude.\n";
+         "\nThe error is predicted over measured seconds of one pass, less one; median and p90 of its magnitude.\n" +
+         warning(cases);
 }
 
 }  // namespace archfront

@@ -31,6 +31,7 @@ struct CheckedCase {
   double high = 0;
   double measured = 0;
   double spread = 0;          ///< of the measured repeats
+  double others = 0;          ///< share of the processor time that other processes had meanwhile
   bool extrapolated = false;  ///< beyond the calibration's grids
   std::vector<CheckedOperation> operations;
 };
@@ -51,10 +52,14 @@ struct CheckSummary {
 /// All of them, then by phase, then by mixers, each in order of first appearance. Empty for no cases.
 std::vector<CheckSummary> summaries(std::span<const CheckedCase> cases);
 
+/// Share of other processes from which on a case says little of the prediction.
+inline constexpr double others_limit = 0.1;
+
 /// "attention batch=1 heads=32:8 head_dim=128 context=4096 bf16".
 std::string shape_of(const Operation& operation);
 
-/// Every case, then the summaries; as csv only the cases. With `operations`, a line for each operation instead.
+/// Every case, then the summaries and how many cases were measured beside other work; as csv only the cases. With
+/// `operations`, a line for each operation instead.
 std::string report_check(std::span<const CheckedCase> cases, Format format, bool operations);
 
 }  // namespace archfront

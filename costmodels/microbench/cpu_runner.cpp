@@ -6,6 +6,7 @@
 
 #include "costmodels/errors.h"
 #include "costmodels/microbench/cpu_launch.h"
+#include "costmodels/microbench/other_work.h"
 #include "costmodels/microbench/runner.h"
 
 namespace archfront {
@@ -95,6 +96,7 @@ RunTime run_on_cpu(std::span<const CountedOperation> operations, const RunEffort
   }
   pass.run();
   std::vector<double> samples;
+  cpu::OtherWork other_work;
   const double start = now();
   while (static_cast<int>(samples.size()) < effort.repeats) {
     const double begun = now();
@@ -102,10 +104,12 @@ RunTime run_on_cpu(std::span<const CountedOperation> operations, const RunEffort
     samples.push_back(now() - begun);
     if (samples.size() >= 3 && now() - start > effort.budget_seconds) break;
   }
+  const double others = other_work.share();
   const double median = quantile(samples, 0.5);
   return {.seconds = quantile(samples, 0.25),
           .spread = (median - quantile(samples, 0.1)) / median,
-          .operation_seconds = time_operations(pass, operations.size(), {3, effort.budget_seconds})};
+          .operation_seconds = time_operations(pass, operations.size(), {3, effort.budget_seconds}),
+          .others = others};
 }
 
 }  // namespace archfront

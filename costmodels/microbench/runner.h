@@ -17,6 +17,7 @@ struct RunTime {
   double seconds = 0;  ///< of one pass: the lower quartile of the repeats on a CPU, their median on a GPU
   double spread = 0;   ///< (median - p10) / median of the repeats
   std::vector<double> operation_seconds;  ///< on a CPU, of each operation in a pass of its own; else empty
+  double others = 0;  ///< share of the processor time wanted that other processes had meanwhile; 0 on a GPU
 };
 
 /// False for what no kernel of the device computes: then the sequence it is in cannot be run.

@@ -72,6 +72,15 @@ TEST(CheckReport, TextEndsWithTheSummariesAndCsvHasOneLineACase) {
       << csv;
 }
 
+TEST(CheckReport, SaysHowManyCasesOtherWorkDisturbed) {
+  std::vector<CheckedCase> cases{off_by(0.1), off_by(0.1), off_by(-0.1)};
+  EXPECT_EQ(report_check(cases, Format::text, false).find("other work, which"), std::string::npos);
+  cases[1].others = 0.4;
+  EXPECT_NE(report_check(cases, Format::text, false)
+                .find("1 of 3 cases were measured beside other work, which took more than 10.0% of the processor time"),
+            std::string::npos);
+}
+
 TEST(CheckReport, JsonCarriesCasesOperationsAndSummaries) {
   std::vector<CheckedCase> cases{off_by(0.1)};
   cases[0].operations = {{.name = "head", .shape = "gemm", .predicted = 0.02, .measured = 0.01}};
