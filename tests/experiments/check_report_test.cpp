@@ -17,7 +17,8 @@ CheckedCase off_by(double error, const std::string& phase = "decode", const std:
           .predicted = predicted,
           .low = predicted / 1.1,
           .high = predicted * 1.1,
-          .measured = 0.1};
+          .measured = 0.1,
+          .operations = {}};
 }
 
 TEST(CheckReport, ErrorIsPredictedOverMeasuredLessOne) {
