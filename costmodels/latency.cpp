@@ -132,7 +132,8 @@ Choice measured_choice(const Machine& machine, const Operation& operation, bool 
 
 Latency measured_latency(const Machine& machine, const Operation& operation, Engine engine, bool resident) {
   Choice choice = measured_choice(machine, operation, resident);
-  if (resident && choice.table == nullptr) return measured_latency(machine, operation, engine, false);
+  if (resident && choice.table == nullptr && measured_choice(machine, operation, false).table != nullptr)
+    return measured_latency(machine, operation, engine, false);
   const Floor floor = floor_of(machine, operation, resident);
   bool stands_in = false;
   if (choice.table == nullptr) {
