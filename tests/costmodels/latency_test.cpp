@@ -113,7 +113,7 @@ TEST(Latency, WhatLiesInTheLastLevelHasTablesOfItsOwn) {
   EXPECT_NEAR(latency(machine, few).seconds, 1.25 * roofline(machine, few), 1e-12);
   EXPECT_NEAR(latency(machine, few, Engine::graph, true).seconds, 1.5 * roofline(machine, few, true), 1e-12);
   const Gemm many{8192, 1024, 1024};
-  EXPECT_EQ(latency(machine, many, Engine::graph, true).seconds, latency(machine, many).seconds)
+  EXPECT_LE(latency(machine, many, Engine::graph, true).seconds, latency(machine, many).seconds)
       << "never dearer than found in memory";
 }
 
