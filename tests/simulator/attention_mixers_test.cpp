@@ -130,7 +130,7 @@ TEST(BlockSparse, PatternsForPrefillLeaveDecodingDenseAndTheOtherWayRound) {
   }
   for (const Pattern pattern : {Pattern::pages, Pattern::eviction}) {
     EXPECT_EQ(share(pattern, prefill), 1);
-    EXPECT_NEAR(share(pattern, decode), 0.1, 1e-9);
+    EXPECT_NEAR(share(pattern, decode), 0.1, 1e-4);  // a whole number of keys
   }
 }
 
