@@ -33,7 +33,7 @@ const archfront_fit_chart = (() => {
                     scale: { domain: ["fitted", "held out"], range: ["circle", "diamond"] }, legend: { orient: "top", symbolFillColor: theme.text, symbolStrokeColor: theme.text } };
     const runs = { mark: { type: "point", filled: true, size: 45, opacity: 0.9 },
                    encoding: { x, color: size, shape, description: { field: "name" }, tooltip: { field: "tip" } } };
-    const loss = { field: "loss", type: "quantitative", title: "loss", scale: { type: "log", zero: false, nice: false, padding: 12 } };
+    const loss = { field: "loss", type: "quantitative", title: "loss", scale: { type: "log", nice: false, padding: 12 } };
     const law = { mark: { type: "tick", thickness: 1.5, size: 13, color: theme.text, orient: "horizontal", aria: false, tooltip: null },
                   encoding: { x, y: { ...loss, field: "predicted", title: "loss (dots: runs; bars: law)" } } };
     const zero = { data: { values: [{}] }, mark: { type: "rule", color: theme.muted, strokeDash: [4, 3], aria: false, tooltip: null },

@@ -45,15 +45,20 @@ class SizedLaw {
 
   /// Size of least loss, over ln N, in which these laws have one minimum.
   double best_size(double flops) {
-    constexpr double widest = 14;
     constexpr int bits = 26;  // half of a double's: a minimum is not known better
-    const double middle = 0.5 * std::log(flops / 6);
+    const double middle = middle_of(flops);
     return std::exp(boost::math::tools::brent_find_minima([&](double log_n) { return loss(std::exp(log_n), flops); },
                                                           middle - widest, middle + widest, bits)
                         .first);
   }
 
+  /// False: the loss falls to the end of all sizes looked at, as it does where more tokens cost nothing.
+  bool has_best(double flops) { return std::abs(std::log(best_size(flops)) - middle_of(flops)) < widest - 1; }
+
  private:
+  static constexpr double widest = 14;  // of ln N, either way from as many tokens as parameters
+  static double middle_of(double flops) { return 0.5 * std::log(flops / 6); }
+
   static constexpr std::string_view known[] = {"n_params", "tokens", "flops", "tokens_per_parameter", "unique_tokens"};
   const FitProblem& problem_;
   Coordinates natural_;
@@ -65,7 +70,7 @@ std::pair<double, double> middle_80(std::vector<double> values) {
   if (values.empty()) return {0, 0};
   std::sort(values.begin(), values.end());
   const auto at = [&](double share) {
-    return values[static_cast<std::size_t>(share * static_cast<double>(values.size() - 1) + 0.5)];
+    return values[static_cast<std::size_t>(std::lround(share * static_cast<double>(values.size() - 1)))];
   };
   return {at(0.1), at(0.9)};
 }
@@ -79,6 +84,7 @@ Allocation allocation_at(const FitProblem& problem, const Coordinates& at, const
   for (const double times : {0.25, 0.5, 2.0, 4.0})
     allocation.paid.emplace_back(times, law.loss(times * allocation.n_params, flops) - allocation.loss);
   std::vector<double> sizes;
+  sizes.reserve(draws.size());
   for (const Coordinates& draw : draws) sizes.push_back(SizedLaw(problem, draw).best_size(flops));
   std::tie(allocation.n_low, allocation.n_high) = middle_80(std::move(sizes));
   if (allocation.n_low > 0) {
@@ -163,6 +169,7 @@ Allocations allocations_of(const FitProblem& problem, const Coordinates& at, con
   if (!SizedLaw::has(problem)) return found;
   const auto [low, high] = std::minmax_element(flops.begin(), flops.end());
   if (flops.empty() || !(*low > 0)) return found;
+  if (!SizedLaw(problem, at).has_best(*low) || !SizedLaw(problem, at).has_best(*high)) return found;
   constexpr int computes = 4;
   const double factor = std::pow(*high / *low, 1.0 / (computes - 1));
   for (int i = 0; i < computes; ++i) found.at.push_back(allocation_at(problem, at, draws, *low * std::pow(factor, i)));

@@ -205,9 +205,10 @@ TEST(Report, AFitsPictureHasEveryPlotItHasSomethingFor) {
   const TemporaryFolder folder;
   write_picture(folder / "f.svg", full_fit());
   const std::string svg = read_text(folder / "f.svg");
-  for (const char* text : {"loss at equal compute (line: law; dots: runs; diamond: least loss)", "1.2e18",
-                           "loss / prediction − 1 (%), bars: 80% band", "objective reached, above the best",
-                           "at the optimum", "E (dashed: 95% interval)", "training compute (FLOPs)"})
+  for (const char* text :
+       {"Loss at equal compute (line: law; dots: runs; diamond: least)", "1.2e18", "Extrapolation (bars: 80% bands)",
+        "loss / prediction − 1 (%)", "objective reached, above the best", "at the optimum", "1.00",
+        "Profile (dashed: 95% interval)", "training compute (FLOPs)"})
     EXPECT_GE(count_of(svg, text), 1U) << text;
   EXPECT_EQ(svg.find("undefined"), std::string::npos);
   EXPECT_EQ(svg.find("NaN"), std::string::npos);
