@@ -18,6 +18,7 @@ int run_bench(std::span<const std::string> arguments, std::FILE* /*out*/) {
   std::vector<std::string> words{folder / "archfront_bench"};
   words.insert(words.end(), arguments.begin(), arguments.end());
   std::vector<char*> argv;
+  argv.reserve(words.size() + 1);
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
   execv(argv[0], argv.data());

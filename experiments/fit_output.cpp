@@ -199,6 +199,11 @@ std::string report_json(const FitAnswer& answer, const std::vector<IsoflopCurve>
     if (names.contains(run.line)) row["run"] = names[run.line];
     json["fitted"].push_back(std::move(row));
   }
+  json["extrapolated"] = Json::array();
+  for (const FittedRun& run : answer.fit.extrapolated) {
+    json["extrapolated"].push_back(run_json(run));
+    json["extrapolated"].back()["held_out"] = run.held_out;
+  }
   json["start_objectives"] = Json::array();
   for (const double objective : answer.fit.start_objectives) json["start_objectives"].push_back(finite(objective));
   json["draws"] = draws_json(answer.fit);

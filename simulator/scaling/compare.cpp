@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <utility>
 
 #include "costmodels/errors.h"
 #include "simulator/scaling/columns.h"
@@ -131,7 +132,7 @@ LawComparison compared(const RunTable& runs, const FitOptions& options) {
     row.aicc = result.aicc;
     row.bic = result.bic;
     row.left_out_rmse = left_out_error(runs, options);
-    row.extrapolation_rmse = extrapolation_check(runs, options, largest_share).relative_rmse;
+    row.extrapolation_rmse = extrapolation_check(runs, options, largest_share).holdout.relative_rmse;
   } catch (const InputError& error) {
     row.refused = error.what();
   }
@@ -140,34 +141,39 @@ LawComparison compared(const RunTable& runs, const FitOptions& options) {
 
 }  // namespace
 
-Holdout extrapolation_check(const RunTable& runs, const FitOptions& options, double share) {
+Extrapolation extrapolation_check(const RunTable& runs, const FitOptions& options, double share) {
   const ComputeSplit split = split_by_compute(runs, share);
+  FitOptions own = options;
+  own.bootstrap = 0;
+  own.profile.clear();
   double power = 0;
   double spread = 0;
   double least = std::numeric_limits<double>::infinity();
   // Laws are not exact over decades of compute, so how much the largest runs should count, and how far one may be off
   // beyond them, is what a check of the same kind inside the smaller runs says.
   for (const double candidate : compute_powers) {
-    const std::optional<double> error = inner_error(split.below, options, share, candidate);
+    const std::optional<double> error = inner_error(split.below, own, share, candidate);
     if (!error || !(*error < 0.95 * least)) continue;
     least = *error;
     power = candidate;
     spread = *error;
   }
-  FitOptions own = options;
+  const RunTable below = weighted_by_compute(split.below, own, power);
+  const RunTable above = weighted_by_compute(split.above, own, 0);
   own.weight_column = "weight";
-  const FitResult result =
-      fit_named(weighted_by_compute(split.below, options, power), weighted_by_compute(split.above, options, 0), own);
-  Holdout checked = *result.holdout;
-  checked.least_flops = split.cut;
-  if (spread == 0) return checked;
-  spread = std::max(spread, result.residual);  // single runs scatter at least as they do among the smaller ones
-  constexpr double z_80 = 1.2815515655446004;
-  checked.coverage = 0;
-  for (const FittedRun& run : result.fitted)
-    if (run.held_out && std::abs(run.log_residual()) <= z_80 * spread)
-      checked.coverage += 1 / static_cast<double>(checked.runs);
-  return checked;
+  FitResult result = fit_named(below, above, own);
+  if (spread > 0) {
+    spread = std::max(spread, result.residual);  // single runs scatter at least as they do among the smaller ones
+    constexpr double z_80 = 1.2815515655446004;
+    for (FittedRun& run : result.fitted) {
+      if (!run.held_out) continue;
+      run.low = run.predicted * std::exp(-z_80 * spread);
+      run.high = run.predicted * std::exp(z_80 * spread);
+    }
+  }
+  Extrapolation check{.holdout = holdout_of(result.fitted), .runs = std::move(result.fitted)};
+  check.holdout.least_flops = split.cut;
+  return check;
 }
 
 std::vector<LawComparison> compare_laws(const RunTable& runs, const FitOptions& options) {

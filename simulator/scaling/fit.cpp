@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "costmodels/errors.h"
 #include "simulator/scaling/columns.h"
@@ -63,7 +64,11 @@ FitResult fit(const RunTable& runs, const FitOptions& options) {
   for (char& flag : kept) flag = flag == 0 ? 1 : 0;
   FitResult result = fit_named(select_rows(runs, kept), select_rows(runs, held), options);
   result.law = options.law;
-  if (options.extrapolate > 0) result.extrapolation = extrapolation_check(runs, options, options.extrapolate);
+  if (options.extrapolate > 0) {
+    Extrapolation check = extrapolation_check(runs, options, options.extrapolate);
+    result.extrapolation = check.holdout;
+    result.extrapolated = std::move(check.runs);
+  }
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   return result;
 }

@@ -167,6 +167,7 @@ struct FitResult {
   std::optional<Holdout> extrapolation{};
   std::optional<Profile> profile{};
   std::vector<FittedRun> fitted{};
+  std::vector<FittedRun> extrapolated{};  ///< by the extrapolation check: smaller runs as fitted, larger as predicted
   std::vector<std::vector<double>> draws{};  ///< bootstrap, in the order of `parameters`
   std::vector<double> start_objectives{};    ///< where each start ended, for a histogram
   std::vector<Mode> modes{};                 ///< best first

@@ -10,8 +10,12 @@ FitResult fit_form(const Form& form, const RunTable& fitted, const RunTable& hel
 /// The form that the options name, likewise.
 FitResult fit_named(const RunTable& fitted, const RunTable& held_out, const FitOptions& options);
 
-/// The `share` of runs with the most compute, predicted by a fit to the rest.
-Holdout extrapolation_check(const RunTable& runs, const FitOptions& options, double share);
+/// The `share` of runs with the most compute, predicted by a fit to the rest; no bootstrap and no profile of it.
+struct Extrapolation {
+  Holdout holdout;
+  std::vector<FittedRun> runs;  ///< the smaller as fitted, the larger as predicted (`held_out`) with their 80% bands
+};
+Extrapolation extrapolation_check(const RunTable& runs, const FitOptions& options, double share);
 
 /// Throws InputError if there are fewer runs than a form of that many parameters needs.
 void check_enough(const RunTable& runs, std::string_view law, std::size_t parameters);

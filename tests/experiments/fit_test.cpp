@@ -40,6 +40,24 @@ TEST(Fit, AFormulaOfOnesOwnFindsTheSameOptimum) {
   EXPECT_EQ(json.at("formula"), "E + A / n_params^alpha + B / tokens^beta");
 }
 
+TEST(Fit, ALawOfSizeAloneHasNoBestSize) {
+  const Outcome own = fit({"--law", "E + A / n_params^alpha", "--format", "json"});
+  ASSERT_EQ(own.code, 0) << own.err;
+  const nlohmann::json json = nlohmann::json::parse(own.out);
+  EXPECT_TRUE(json.at("compute_optimal").is_null()) << json.at("compute_optimal");
+}
+
+TEST(Fit, TheLargestRunsArePredictedFromTheRestAndDrawn) {
+  const TemporaryFolder folder;
+  const Outcome outcome =
+      fit({"--extrapolate", "0.2", "--bootstrap", "200", "--report", folder.file("f.html"), "--format", "json"});
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  const nlohmann::json check = nlohmann::json::parse(outcome.out).at("extrapolation");
+  EXPECT_EQ(check.at("runs"), 48);
+  EXPECT_LT(check.at("relative_rmse").get<double>(), 0.015);
+  EXPECT_NE(read_text(folder.file("f.html")).find("\"extrapolated\":[{"), std::string::npos);
+}
+
 TEST(Fit, AllLawsStandSideBySideWithTheReasonOfThoseThatCannotBeFitted) {
   const nlohmann::json json = nlohmann::json::parse(fit({"--law", "all", "--format", "json"}).out);
   ASSERT_GE(json.at("laws").size(), 4U);
