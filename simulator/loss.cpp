@@ -40,7 +40,12 @@ MixerShares mixer_shares(const Mixer& mixer) {
     // A neural memory works beside its window: half a recurrence, half a window.
     const double recurrent = seen.visible_tokens == 0 ? 1 : seen.memory_weights > 0 ? 0.5 : 0;
     (seen.visible_tokens >= training_context ? shares.attention : shares.windowed) += seen.share * (1 - recurrent);
-    shares.strength += seen.share * recurrent * recurrence_strength(kind_of(mixer, index));
+    if (recurrent > 0) {
+      const RecurrenceFamily can = recurrence_family(kind_of(mixer, index));
+      shares.gating += seen.share * recurrent * can.gating;
+      shares.erasing += seen.share * recurrent * can.erasing;
+      shares.learning += seen.share * recurrent * can.learning;
+    }
     shares.grouping += seen.share * (1 - recurrent) * log_grouping_of(mixer, index);
     shares.sparsity += seen.sparsity * seen.share;
     ++index;
@@ -53,7 +58,9 @@ void accumulate(MixerShares& total, const MixerShares& one, double count) {
   total.attention += count * one.attention;
   total.windowed += count * one.windowed;
   total.sparsity += count * one.sparsity;
-  total.strength += count * one.strength;
+  total.gating += count * one.gating;
+  total.erasing += count * one.erasing;
+  total.learning += count * one.learning;
   total.grouping += count * one.grouping;
 }
 
@@ -73,7 +80,11 @@ LossInputs loss_inputs(const Parameters& counted, const MixerShares& shares, int
   inputs.sparsity = attending > 0 ? shares.sparsity / attending : 0;
   inputs.log_grouping = attending > 0 ? shares.grouping / attending : 0;
   const double recurrent = shares.layers - attending;
-  if (recurrent > 1e-9) inputs.recurrent_strength = shares.strength / recurrent;
+  if (recurrent > 1e-9) {
+    inputs.recurrent_gating = shares.gating / recurrent;
+    inputs.recurrent_erasing = shares.erasing / recurrent;
+    inputs.recurrent_learning = shares.learning / recurrent;
+  }
   return inputs;
 }
 

@@ -16,12 +16,14 @@ struct LossInputs {
   double tokens = 0;
   double d_model = 0;
   double n_layers = 0;
-  double mlp_to_attention = 0;    ///< feed-forward parameters / mixer parameters
-  double attention_fraction = 1;  ///< layers of exact attention / layers
-  double windowed_fraction = 0;   ///< layers of sliding-window attention / layers
-  double sparsity = 0;            ///< mean over the attention layers
-  double recurrent_strength = 2;  ///< mean of recurrence_strength (scaling/mixer_law.h) over the recurrent layers
-  double log_grouping = 0;        ///< ln(n_heads / n_kv_heads), mean over the attention layers
+  double mlp_to_attention = 0;        ///< feed-forward parameters / mixer parameters
+  double attention_fraction = 1;      ///< layers of exact attention / layers
+  double windowed_fraction = 0;       ///< layers of sliding-window attention / layers
+  double sparsity = 0;                ///< mean over the attention layers
+  double recurrent_gating = 2.0 / 3;  ///< means of RecurrenceFamily (scaling/mixer_law.h) over the recurrent layers
+  double recurrent_erasing = 0;
+  double recurrent_learning = 0;
+  double log_grouping = 0;  ///< ln(n_heads / n_kv_heads), mean over the attention layers
 };
 LossInputs loss_inputs(const Architecture& architecture, double tokens);
 
@@ -31,7 +33,9 @@ struct MixerShares {
   double attention = 0;
   double windowed = 0;
   double sparsity = 0;  ///< summed over the attention layers
-  double strength = 0;  ///< of recurrences, summed over those layers
+  double gating = 0;    ///< of RecurrenceFamily, summed over the recurrent layers
+  double erasing = 0;
+  double learning = 0;
   double grouping = 0;  ///< ln(n_heads / n_kv_heads), summed over the attention layers
 };
 MixerShares mixer_shares(const Mixer& mixer);

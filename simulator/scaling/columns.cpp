@@ -57,10 +57,19 @@ std::vector<double> least_losses(const RunTable& table) {
   return values;
 }
 
-/// By the recurrence each run names.
-std::vector<double> strengths(const RunTable& table, std::size_t mixer) {
+/// What a column is of the recurrence that a run names.
+const std::map<std::string_view, double RecurrenceFamily::*>& columns_of_recurrence() {
+  static const std::map<std::string_view, double RecurrenceFamily::*> columns{
+      {"recurrent_gating", &RecurrenceFamily::gating},
+      {"recurrent_erasing", &RecurrenceFamily::erasing},
+      {"recurrent_learning", &RecurrenceFamily::learning}};
+  return columns;
+}
+
+std::vector<double> of_recurrence(const RunTable& table, std::size_t mixer, double RecurrenceFamily::*which) {
   std::vector<double> values;
-  for (std::size_t row = 0; row < table.size(); ++row) values.push_back(recurrence_strength(table.cell(row, mixer)));
+  for (std::size_t row = 0; row < table.size(); ++row)
+    values.push_back(recurrence_family(table.cell(row, mixer)).*which);
   return values;
 }
 
@@ -101,8 +110,9 @@ std::vector<double> column_of_form(const RunTable& table, const ColumnSpec& spec
   if (const std::optional<std::size_t> found = find_column(table, spec.name))
     return spec.positive && !spec.absent && !std::isfinite(spec.high) ? positive_column(table, spec.name)
                                                                       : bounded_column(table, spec, *found);
-  if (const std::optional<std::size_t> mixer = find_column(table, "mixer"); mixer && spec.name == "recurrent_strength")
-    return strengths(table, *mixer);
+  const auto ability = columns_of_recurrence().find(spec.name);
+  if (const auto mixer = find_column(table, "mixer"); mixer && ability != columns_of_recurrence().end())
+    return of_recurrence(table, *mixer, ability->second);
   if (spec.absent) return std::vector<double>(table.size(), *spec.absent);
   if (spec.name == "least_loss") return least_losses(table);
   const Derived* derived = derivation(spec.name);

@@ -3,8 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <string>
 
 #include "costmodels/errors.h"
 
@@ -13,35 +16,47 @@ namespace {
 
 constexpr std::size_t n = MixerLaw::n;
 
-struct Strength {
-  std::string_view kind;
-  double value;
+struct Family {
+  std::string_view kind;  ///< in lower case, letters and digits alone
+  RecurrenceFamily can;
 };
-constexpr Strength strengths[] = {
-    {"linear_attention", 0},
-    {"cosformer", 0},
-    {"h3", 0},
-    {"retnet", 1},
-    {"rwkv5", 1},
-    {"mamba", 2},
-    {"gla", 2},
-    {"lightning", 2.2},
-    {"delta_net", 2.2},
-    {"hgrn2", 2.3},
-    {"mamba2", 3},
-    {"ttt", 3},
-    {"gated_delta_net", 4},
-    {"titans_mac", 4.5},
-    {"kda", 4.5},
-    {"neural_memory", 5},
-    {"titans_mal", 5},
-    {"titans_mag", 5.2},
+constexpr double fixed_rate = 1.0 / 3;
+constexpr double by_token = 2.0 / 3;
+constexpr Family families[] = {
+    {"linearattention", {0, 0, 0}}, {"cosformer", {0, 0, 0}},
+    {"cosformer2", {0, 0, 0}},      {"h3", {0, 0, 0}},
+    {"deltanet", {0, 1, 0}},        {"ttt", {0, 1, 1}},
+    {"s4", {fixed_rate, 0, 0}},     {"hyena", {fixed_rate, 0, 0}},
+    {"retnet", {fixed_rate, 0, 0}}, {"rwkv4", {fixed_rate, 0, 0}},
+    {"rwkv5", {fixed_rate, 0, 0}},  {"lightning", {fixed_rate, 0, 0}},
+    {"tnl", {fixed_rate, 0, 0}},    {"mamba", {by_token, 0, 0}},
+    {"gla", {by_token, 0, 0}},      {"hgrn", {by_token, 0, 0}},
+    {"hgrn2", {by_token, 0, 0}},    {"rglru", {by_token, 0, 0}},
+    {"rwkv6", {by_token, 0, 0}},    {"rwkv7", {by_token, 1, 0}},
+    {"mamba2", {1, 0, 0}},          {"mlstm", {1, 0, 0}},
+    {"gateddeltanet", {1, 1, 0}},   {"kda", {1, 1, 0}},
+    {"neuralmemory", {1, 1, 1}},    {"titansmac", {1, 1, 1}},
+    {"titansmag", {1, 1, 1}},       {"titansmal", {1, 1, 1}},
 };
+
+std::string plain_name(std::string_view kind) {
+  std::string plain;
+  for (const char c : kind)
+    if (std::isalnum(static_cast<unsigned char>(c)) != 0)
+      plain += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return plain;
+}
+
+/// Of each value in the order of MixerLaw::names: the largest allowed; the least is 0, above it for `scale`.
+constexpr double none = std::numeric_limits<double>::infinity();
+constexpr std::array<double, n> highest{none, none, none, 1, 1, 1, none, none, none};
 
 MixerShape shape_of(const LossInputs& inputs) {
   return {.attention = inputs.attention_fraction,
           .windowed = inputs.windowed_fraction,
-          .strength = inputs.recurrent_strength,
+          .recurrence = {.gating = inputs.recurrent_gating,
+                         .erasing = inputs.recurrent_erasing,
+                         .learning = inputs.recurrent_learning},
           .bare = bareness(inputs.mlp_to_attention),
           .sparsity = inputs.sparsity,
           .grouping = inputs.log_grouping};
@@ -73,14 +88,19 @@ std::array<double, n * n> covariance_by_name(const nlohmann::json& json, const s
 
 }  // namespace
 
-double recurrence_strength(std::string_view kind) {
-  constexpr double usual = 2;
+RecurrenceFamily recurrence_family(std::string_view kind) {
+  const std::string plain = plain_name(kind);
   const auto* found =
-      std::find_if(std::begin(strengths), std::end(strengths), [&](const Strength& s) { return s.kind == kind; });
-  return found == std::end(strengths) ? usual : found->value;
+      std::find_if(std::begin(families), std::end(families), [&](const Family& f) { return f.kind == plain; });
+  return found == std::end(families) ? RecurrenceFamily{} : found->can;
 }
 
 double bareness(double mlp_to_attention) { return std::max(0.0, 1 - mlp_to_attention / 0.5); }
+
+void keep_in_bounds(MixerLaw& law) {
+  constexpr double least_scale = 1e-3;
+  for (std::size_t k = 0; k < n; ++k) law.values[k] = std::clamp(law.values[k], k == 1 ? least_scale : 0.0, highest[k]);
+}
 
 double mixer_factor(const MixerLaw& law, const MixerShape& shape) {
   return std::exp(mixer_log_factor(law.values.data(), shape));
@@ -88,18 +108,24 @@ double mixer_factor(const MixerLaw& law, const MixerShape& shape) {
 
 LossTerm evaluate(const MixerLaw& law, const LossInputs& inputs) {
   const MixerShape x = shape_of(inputs);
-  const double u = x.attention + x.windowed;
-  const double fading = 1 - u * u * u * u * u;
-  const double scale = law.values[1];
-  const std::array<double, n> gradient{-u / (u + scale) * fading,
-                                       law.values[0] * u / ((u + scale) * (u + scale)) * fading,
-                                       1 - u,
-                                       -x.strength * (1 - u),
-                                       x.bare * u,
-                                       -x.bare * (1 - u),
+  const MixerTerms at(x);
+  const RecurrenceFamily& c = x.recurrence;
+  const auto& p = law.values;
+  const double u = at.look_ups;
+  const double mended = p[1] * at.recurrent / (u + p[1]);
+  const double gated = 1 - p[3] * c.gating;
+  const double erased = 1 - p[4] * c.erasing;
+  const double learned = 1 - p[5] * c.learning;
+  const double by_scale = u / ((u + p[1]) * (u + p[1]));
+  const std::array<double, n> gradient{-u * at.fading / (u + p[1]),
+                                       by_scale * (p[0] * at.fading + p[2] * gated * erased * learned * at.recurrent),
+                                       mended * gated * erased * learned,
+                                       -mended * p[2] * c.gating * erased * learned,
+                                       -mended * p[2] * gated * c.erasing * learned,
+                                       -mended * p[2] * gated * erased * c.learning,
                                        x.windowed,
-                                       x.sparsity * u,
-                                       x.grouping * u};
+                                       x.sparsity * at.attending,
+                                       x.grouping * at.attending};
   double variance = 0;
   for (std::size_t i = 0; i < n; ++i)
     for (std::size_t j = 0; j < n; ++j) variance += gradient[i] * law.covariance[i * n + j] * gradient[j];
@@ -117,6 +143,10 @@ MixerLaw mixer_law_from_json(const nlohmann::json& json, const std::string& wher
   MixerLaw law;
   for (std::size_t k = 0; k < n; ++k) law.values[k] = law_number(given, MixerLaw::names[k], where);
   if (!(law.values[1] > 0)) throw InputError(fmt::format("'scale' is not positive: {}: fit the law again", where));
+  for (std::size_t k = 0; k < n; ++k)
+    if (law.values[k] < 0 || law.values[k] > highest[k])
+      throw InputError(fmt::format("'{}' is {}: {}: use a number from 0 {}", MixerLaw::names[k], law.values[k], where,
+                                   std::isfinite(highest[k]) ? fmt::format("to {}", highest[k]) : "up"));
   law.covariance = covariance_by_name(json, where);
   law.residual = law_number_or(json, "residual", where, 0);
   law.n_params = law_range(json, "n_params", where);

@@ -55,6 +55,7 @@ std::vector<Law> moved_law(const ChinchillaLaw& law, double step) {
 std::vector<Law> moved_law(const MixerLaw& law, double step) {
   return moved(law, MixerLaw::n, step, [](MixerLaw& one, const std::vector<double>& by) {
     for (std::size_t k = 0; k < by.size(); ++k) one.values[k] += by[k];
+    keep_in_bounds(one);
   });
 }
 
