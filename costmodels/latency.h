@@ -23,13 +23,14 @@ struct Latency {
 /// `resident`: what the operation holds is found there, as a pass leaves it for the next.
 double roofline(const Machine& machine, const Operation& operation, bool resident = false);
 
-/// Seconds of one launch. Where tables match, the fastest of those whose grid holds the operation, else of all: its measured ratio to the roofline, interpolated
-/// multilinearly in the logarithm of its coordinates and held constant outside the grid.
+/// Seconds of one launch. Where tables match, the fastest of those whose grid holds the operation, else of all: its
+/// measured ratio to the roofline, interpolated multilinearly in the logarithm of its coordinates and held constant
+/// outside the grid.
 Latency latency(const Machine& machine, const Operation& operation, Engine engine = Engine::graph,
                 bool resident = false);
 
-/// Share of `bytes`, what a pass holds and touches, that the next pass finds in a CPU's last cache level: what is used
-/// in turn drives itself out where it exceeds the level, and some of it before. 0 on a GPU.
+/// Share of `bytes`, what a pass holds and touches, that the next pass finds in a CPU's last cache level, as measured:
+/// what is used in turn drives itself out where it exceeds the level, and some of it before. 0 on a GPU.
 double resident_share(const Machine& machine, double bytes);
 
 }  // namespace archfront

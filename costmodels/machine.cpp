@@ -143,6 +143,8 @@ Machine load_measured(const Json& json, const fs::path& folder, const std::strin
     throw InputError(fmt::format("no memory ceiling: {}: measure the machine again", where));
   if (machine.ceilings.read_bytes_per_second <= 0)
     machine.ceilings.read_bytes_per_second = machine.ceilings.memory_bytes_per_second;
+  for (const Json& point : json.value("residency", Json::array()))
+    machine.residency.push_back({number(point, "bytes", where), number(point, "share", where)});
   for (const Json& level : json.value("caches", Json::array()))
     machine.caches.push_back(
         {text(level, "name", where), number(level, "bytes", where), number(level, "bytes_per_second", where)});

@@ -28,6 +28,12 @@ struct CacheLevel {
   double bytes_per_second = 0;  ///< read, all cores
 };
 
+/// How much of operands of `bytes`, read in turn again and again, is found in the last cache level.
+struct Residency {
+  double bytes = 0;
+  double share = 0;
+};
+
 /// Where the numbers came from.
 struct Provenance {
   std::string method;  ///< "measured" or "derived"
@@ -47,7 +53,8 @@ struct Machine {
   double dollars_per_hour = 0;
   std::string price_source;
   Ceilings ceilings;
-  std::vector<CacheLevel> caches;  ///< smallest first
+  std::vector<CacheLevel> caches;    ///< smallest first
+  std::vector<Residency> residency;  ///< of the last of them, bytes ascending; measured on a CPU
   Provenance provenance;
   std::vector<Table> tables;
 };

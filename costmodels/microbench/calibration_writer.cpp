@@ -228,6 +228,11 @@ void write_machine(const std::filesystem::path& folder, const Machine& machine,
   set_measured(json, "dollars_per_hour", machine.dollars_per_hour);
   if (!machine.price_source.empty()) json["price_source"] = machine.price_source;
   json["ceilings"] = merged_ceilings(json.value("ceilings", Json::object()), machine.ceilings);
+  if (!machine.residency.empty()) {
+    Json& residency = json["residency"] = Json::array();
+    for (const Residency& point : machine.residency)
+      residency.push_back({{"bytes", point.bytes}, {"share", point.share}});
+  }
   if (!machine.caches.empty()) {
     Json& caches = json["caches"] = Json::array();
     for (const CacheLevel& level : machine.caches)

@@ -117,8 +117,27 @@ double measure_copy(Workbench& bench, double bytes) {
   return 2 * share_bytes * bench.system.cores * passes / seconds;
 }
 
+namespace {
+
+/// From the time to read operands of several sizes around the last level's: between all at its rate and all at
+/// memory's.
+std::vector<Residency> measure_residency(Workbench& bench, double cache_rate, double memory_rate) {
+  std::vector<Residency> residency;
+  for (const double multiple : {0.25, 0.5, 0.625, 0.75, 0.875, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0}) {
+    const double bytes = multiple * bench.system.caches.back().bytes;
+    if (bytes > static_cast<double>(bench.inputs.bytes())) break;
+    const int passes = std::max(2, passes_over(bytes / bench.system.cores));
+    const double seconds = measure(bench.effort, [&] { read_operands(bench, bytes, passes); }).seconds / passes;
+    const double cold = (seconds / bytes - 1 / cache_rate) / (1 / memory_rate - 1 / cache_rate);
+    residency.push_back({bytes, std::clamp(1 - cold, 0.0, residency.empty() ? 1.0 : residency.back().share)});
+  }
+  return residency;
+}
+
+}  // namespace
+
 void measure_ceilings(Workbench& bench, const BenchOptions& options, Machine& machine) {
-  BenchProgress progress{.table = "ceilings", .done = 0, .total = bench.system.caches.size() + 4, .seconds = 0};
+  BenchProgress progress{.table = "ceilings", .done = 0, .total = bench.system.caches.size() + 5, .seconds = 0};
   const auto tell = [&] {
     ++progress.done;
     if (options.progress) options.progress(progress);
@@ -140,6 +159,8 @@ void measure_ceilings(Workbench& bench, const BenchOptions& options, Machine& ma
   ceilings.read_bytes_per_second = measure_read(bench, beyond);
   tell();
   ceilings.memory_bytes_per_second = measure_copy(bench, beyond);
+  tell();
+  machine.residency = measure_residency(bench, machine.caches.back().bytes_per_second, ceilings.read_bytes_per_second);
   tell();
   ceilings.graph_launch_seconds = measure(bench.effort, [&] { on_all_cores(bench, [](int) {}); }).seconds;
   ceilings.eager_launch_seconds = ceilings.graph_launch_seconds;

@@ -126,14 +126,16 @@ TEST(Latency, ACpuRunsTheProductsOfAGroupOneAfterAnother) {
 }
 
 TEST(Latency, LessStaysInTheLastLevelTheMoreAPassHolds) {
-  const double level = 32 << 20;
-  EXPECT_EQ(resident_share(cpu(), level / 2), 1);
-  EXPECT_GT(resident_share(cpu(), level), 0.3);
-  EXPECT_LT(resident_share(cpu(), level), 0.9);
-  EXPECT_EQ(resident_share(cpu(), 2 * level), 0);
-  for (double bytes = level / 4; bytes < 3 * level; bytes *= 1.1)
-    EXPECT_GE(resident_share(cpu(), bytes), resident_share(cpu(), 1.1 * bytes));
-  EXPECT_EQ(resident_share(gpu(), 1), 0);
+  Machine machine = cpu();
+  EXPECT_EQ(resident_share(machine, 1e6), 0) << "where it was not measured, nothing is taken to stay";
+  machine.residency = {{16e6, 1.0}, {32e6, 0.5}, {64e6, 0.1}};
+  EXPECT_EQ(resident_share(machine, 1e6), 1);
+  EXPECT_DOUBLE_EQ(resident_share(machine, 24e6), 0.75);
+  EXPECT_DOUBLE_EQ(resident_share(machine, 48e6), 0.3);
+  EXPECT_EQ(resident_share(machine, 65e6), 0) << "beyond what was measured";
+  Machine accelerator = gpu();
+  accelerator.residency = machine.residency;
+  EXPECT_EQ(resident_share(accelerator, 1e6), 0);
 }
 
 TEST(Latency, AWindowNeverCostsMoreThanNone) {
