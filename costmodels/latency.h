@@ -29,8 +29,9 @@ double roofline(const Machine& machine, const Operation& operation, bool residen
 Latency latency(const Machine& machine, const Operation& operation, Engine engine = Engine::graph,
                 bool resident = false);
 
-/// Share of `bytes`, what a pass holds and touches, that the next pass finds in a CPU's last cache level, as measured:
-/// what is used in turn drives itself out where it exceeds the level, and some of it before. 0 on a GPU.
+/// Share of `bytes`, what a pass holds and touches, that the next pass finds in a CPU's last cache level: as the
+/// calibration measured it, else as a Zen 4 does. What is used in turn drives itself out where it exceeds the level,
+/// and some of it before. 0 on a GPU.
 double resident_share(const Machine& machine, double bytes);
 
 }  // namespace archfront
