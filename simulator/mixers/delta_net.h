@@ -1,13 +1,8 @@
 #pragma once
 
-#include <cstdint>
-#include <string_view>
-
-#include "costmodels/operations.h"
 #include "simulator/fields.h"
 #include "simulator/limits.h"
-#include "simulator/mixers/traits.h"
-#include "simulator/step.h"
+#include "simulator/mixers/recurrence.h"
 
 namespace archfront {
 
@@ -23,18 +18,9 @@ struct DeltaNet {
   bool operator==(const DeltaNet&) const = default;
 };
 
-/// Throws InputError naming the field and what it may be. The functions below take a mixer that passed.
-void validate(const DeltaNet& mixer, int d_model, std::string_view where = "delta_net mixer");
-/// Weights of one layer: projections q, k, v, gate, o; beta [d_model, n_heads]; the convolution without bias; the norm.
-std::int64_t parameters(const DeltaNet& mixer, int d_model);
-/// Bytes one sequence keeps in one layer: f32 state and the convolution's tail. The same at every context.
-double state_bytes(const DeltaNet& mixer, const Step& step);
-/// Elements a token leaves behind for the backward pass, inside the mixer; also its working set in inference.
-double kept_elements(const DeltaNet& mixer, int d_model);
-/// Appends the forward operations in launch order (without the layer's norm).
-void lower(const DeltaNet& mixer, int d_model, const Step& step, Operations& operations);
-/// What laws and the recall model need to know of it at `context`.
-LayerTraits traits(const DeltaNet& mixer, double context);
+/// What it is made of, and with that its weights in one layer: projections q, k, v, gate, o; beta [d_model, n_heads];
+/// the convolution without bias; the norm.
+Recurrence recurrence_of(const DeltaNet& mixer);
 
 /// The fields of the native form.
 template <class Fields, ConstOrNot<DeltaNet> M>

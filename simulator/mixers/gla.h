@@ -1,13 +1,8 @@
 #pragma once
 
-#include <cstdint>
-#include <string_view>
-
-#include "costmodels/operations.h"
 #include "simulator/fields.h"
 #include "simulator/limits.h"
-#include "simulator/mixers/traits.h"
-#include "simulator/step.h"
+#include "simulator/mixers/recurrence.h"
 
 namespace archfront {
 
@@ -24,18 +19,9 @@ struct Gla {
   bool operator==(const Gla&) const = default;
 };
 
-/// Throws InputError naming the field and what it may be. The functions below take a mixer that passed.
-void validate(const Gla& mixer, int d_model, std::string_view where = "gla mixer");
-/// Weights of one layer: projections q, k, v, gate, o; the decay's two matrices and bias; the convolution; the norm.
-std::int64_t parameters(const Gla& mixer, int d_model);
-/// Bytes one sequence keeps in one layer: f32 state and the convolution's tail. The same at every context.
-double state_bytes(const Gla& mixer, const Step& step);
-/// Elements a token leaves behind for the backward pass, inside the mixer; also its working set in inference.
-double kept_elements(const Gla& mixer, int d_model);
-/// Appends the forward operations in launch order (without the layer's norm).
-void lower(const Gla& mixer, int d_model, const Step& step, Operations& operations);
-/// What laws and the recall model need to know of it at `context`.
-LayerTraits traits(const Gla& mixer, double context);
+/// What it is made of, and with that its weights in one layer: projections q, k, v, gate, o; the decay's two matrices
+/// and bias; the convolution; the norm.
+Recurrence recurrence_of(const Gla& mixer);
 
 /// The fields of the native form.
 template <class Fields, ConstOrNot<Gla> M>

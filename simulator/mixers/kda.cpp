@@ -1,9 +1,6 @@
 #include "simulator/mixers/kda.h"
 
-#include "simulator/mixers/recurrence.h"
-
 namespace archfront {
-namespace {
 
 Recurrence recurrence_of(const Kda& mixer) {
   return {.kind = ScanKind::vector_gated_delta,
@@ -14,32 +11,8 @@ Recurrence recurrence_of(const Kda& mixer) {
           .conv_width = mixer.conv_width,
           .output_gate_rank = mixer.value_dim,
           .decay_rank = mixer.value_dim,
-          .write_strength = true};
-}
-
-}  // namespace
-
-void validate(const Kda& mixer, int d_model, std::string_view where) {
-  validate_recurrence(recurrence_of(mixer), d_model, where);
-}
-
-std::int64_t parameters(const Kda& mixer, int d_model) {
-  const Recurrence recurrence = recurrence_of(mixer);
-  return shared_parameters(recurrence, d_model) + mixer.n_heads + key_width(recurrence);
-}
-
-double state_bytes(const Kda& mixer, const Step& step) { return recurrence_state_bytes(recurrence_of(mixer), step); }
-
-double kept_elements(const Kda& mixer, int /*d_model*/) { return recurrence_kept_elements(recurrence_of(mixer)); }
-
-void lower(const Kda& mixer, int d_model, const Step& step, Operations& operations) {
-  lower_recurrence(recurrence_of(mixer), d_model, step, operations);
-}
-
-LayerTraits traits(const Kda& mixer, double /*context*/) {
-  LayerTraits result;
-  result.add(recurrence_traits(recurrence_of(mixer)));
-  return result;
+          .write_strength = true,
+          .vector_parameters = mixer.n_heads + std::int64_t{mixer.n_heads} * mixer.key_dim};  // A_log and dt
 }
 
 }  // namespace archfront

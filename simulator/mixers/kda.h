@@ -1,13 +1,8 @@
 #pragma once
 
-#include <cstdint>
-#include <string_view>
-
-#include "costmodels/operations.h"
 #include "simulator/fields.h"
 #include "simulator/limits.h"
-#include "simulator/mixers/traits.h"
-#include "simulator/step.h"
+#include "simulator/mixers/recurrence.h"
 
 namespace archfront {
 
@@ -22,19 +17,10 @@ struct Kda {
   bool operator==(const Kda&) const = default;
 };
 
-/// Throws InputError naming the field and what it may be. The functions below take a mixer that passed.
-void validate(const Kda& mixer, int d_model, std::string_view where = "kda mixer");
-/// Weights of one layer: projections q, k, v, o; decay and output gate, each through value_dim;
-/// beta [d_model, n_heads]; A_log [n_heads], dt [n_heads key_dim]; the convolution without bias; the norm.
-std::int64_t parameters(const Kda& mixer, int d_model);
-/// Bytes one sequence keeps in one layer: f32 state and the convolution's tail. The same at every context.
-double state_bytes(const Kda& mixer, const Step& step);
-/// Elements a token leaves behind for the backward pass, inside the mixer; also its working set in inference.
-double kept_elements(const Kda& mixer, int d_model);
-/// Appends the forward operations in launch order (without the layer's norm).
-void lower(const Kda& mixer, int d_model, const Step& step, Operations& operations);
-/// What laws and the recall model need to know of it at `context`.
-LayerTraits traits(const Kda& mixer, double context);
+/// What it is made of, and with that its weights in one layer: projections q, k, v, o; decay and output gate, each
+/// through value_dim; beta [d_model, n_heads]; A_log [n_heads], dt [n_heads key_dim]; the convolution without bias; the
+/// norm.
+Recurrence recurrence_of(const Kda& mixer);
 
 /// The fields of the native form.
 template <class Fields, ConstOrNot<Kda> M>

@@ -2,6 +2,7 @@
 
 #include "simulator/append.h"
 #include "simulator/checks.h"
+#include "simulator/mixers/recurrence.h"
 
 namespace archfront {
 namespace {
@@ -53,15 +54,8 @@ void lower(const Mamba2& mixer, int d_model, const Step& step, Operations& opera
 }
 
 LayerTraits traits(const Mamba2& mixer, double /*context*/) {
-  MixerTraits result;
-  result.key_dim = mixer.key_dim;
-  result.value_dim = mixer.value_dim;
-  result.n_heads = mixer.n_heads;
-  result.state_elements = result.key_dim * result.value_dim * result.n_heads;
-  result.gated = true;
-  LayerTraits layer;
-  layer.add(result);
-  return layer;
+  return traits(Recurrence{
+      .kind = ScanKind::scalar_gate, .n_heads = mixer.n_heads, .key_dim = mixer.key_dim, .value_dim = mixer.value_dim});
 }
 
 }  // namespace archfront

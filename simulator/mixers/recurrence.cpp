@@ -66,18 +66,18 @@ std::int64_t key_width(const Recurrence& r) { return std::int64_t{r.n_heads} * r
 std::int64_t value_width(const Recurrence& r) { return std::int64_t{r.n_heads} * r.value_dim; }
 std::int64_t conv_channels(const Recurrence& r) { return 2 * key_width(r) + value_width(r); }
 
-std::int64_t shared_parameters(const Recurrence& r, int d_model) {
+std::int64_t parameters(const Recurrence& r, int d_model) {
   const std::int64_t expansions = r.output_gate_rank * value_width(r) + r.decay_rank * key_width(r);
   return d_model * projected_columns(r) + expansions + value_width(r) * d_model + r.conv_width * conv_channels(r) +
-         r.value_dim;
+         r.value_dim + r.vector_parameters;
 }
 
-double recurrence_state_bytes(const Recurrence& r, const Step& step) {
+double state_bytes(const Recurrence& r, const Step& step) {
   const double state = static_cast<double>(key_width(r)) * r.value_dim * bytes_per_element(Precision::f32);
   return state + conv_tail_bytes(static_cast<double>(conv_channels(r)), r.conv_width, step);
 }
 
-double recurrence_kept_elements(const Recurrence& r) {
+double kept_elements(const Recurrence& r) {
   // The projections, the feature maps' output, the scan's output and the normed output; decays and strengths in f32.
   const std::int64_t decays = r.decay_rank > 0 ? key_width(r) : 0;
   const std::int64_t gates = r.output_gate_rank > 0 ? value_width(r) : 0;
@@ -85,7 +85,7 @@ double recurrence_kept_elements(const Recurrence& r) {
                              2 * (decays + strength_columns(r)));
 }
 
-void lower_recurrence(const Recurrence& r, int d_model, const Step& step, Operations& operations) {
+void lower(const Recurrence& r, int d_model, const Step& step, Operations& operations) {
   lower_projections(r, d_model, step, operations);
   lower_pointwise(r, step, operations);
   append_scan(operations, r.scan_name, r.kind, r.n_heads, r.key_dim, r.value_dim, step);
@@ -93,7 +93,7 @@ void lower_recurrence(const Recurrence& r, int d_model, const Step& step, Operat
   append_gemm(operations, "output_projection", tokens(step), d_model, value_width(r), step);
 }
 
-MixerTraits recurrence_traits(const Recurrence& r) {
+LayerTraits traits(const Recurrence& r) {
   MixerTraits result;
   result.key_dim = r.key_dim;
   result.value_dim = r.value_dim;
@@ -103,10 +103,12 @@ MixerTraits recurrence_traits(const Recurrence& r) {
       r.kind == ScanKind::delta || r.kind == ScanKind::gated_delta || r.kind == ScanKind::vector_gated_delta;
   result.per_channel = r.kind == ScanKind::vector_gate || r.kind == ScanKind::vector_gated_delta;
   result.gated = result.per_channel || r.kind == ScanKind::gated_delta || r.kind == ScanKind::scalar_gate;
-  return result;
+  LayerTraits layer;
+  layer.add(result);
+  return layer;
 }
 
-void validate_recurrence(const Recurrence& r, int d_model, std::string_view where) {
+void validate(const Recurrence& r, int d_model, std::string_view where) {
   check_range("d_model", d_model, 1, limits::d_model, where);
   check_range("n_heads", r.n_heads, 1, limits::n_heads, where);
   check_range("key_dim", r.key_dim, 1, limits::head_dim, where);
