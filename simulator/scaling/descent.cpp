@@ -40,27 +40,21 @@ struct Step {
 };
 
 bool solve_step(const Sums& sums, const std::vector<Eigen::Index>& free, double damping, Step& step) {
-  const auto size = static_cast<Eigen::Index>(free.size());
   // Beyond delta the objective is a cone, without curvature along the residual; the upper bound's curvature takes over
   // as steps fail, which makes them those of iterated reweighting.
   const double share = damping / (damping + 1e-2);
-  Eigen::MatrixXd model(size, size);
-  Eigen::MatrixXd damped(size, size);
-  Coordinates gradient(size);
-  for (Eigen::Index i = 0; i < size; ++i) {
-    gradient[i] = sums.gradient[free[i]];
-    for (Eigen::Index j = 0; j < size; ++j)
-      model(i, j) = sums.inside(free[i], free[j]) + share * sums.outside(free[i], free[j]);
-  }
-  damped = model;
-  for (Eigen::Index i = 0; i < size; ++i)
-    damped(i, i) += damping * std::max(sums.inside(free[i], free[i]) + sums.outside(free[i], free[i]), 1e-30);
+  const Eigen::MatrixXd inside = sums.inside(free, free);
+  const Eigen::MatrixXd outside = sums.outside(free, free);
+  const Eigen::MatrixXd model = inside + share * outside;
+  const Coordinates gradient = sums.gradient(free);
+  Eigen::MatrixXd damped = model;
+  damped.diagonal() += damping * (inside + outside).diagonal().cwiseMax(1e-30);
   const Eigen::LLT<Eigen::MatrixXd> factors(damped);
   if (factors.info() != Eigen::Success) return false;
   const Coordinates reduced = factors.solve(-gradient);
   if (!reduced.allFinite()) return false;
   step.by.setZero(sums.gradient.size());
-  for (Eigen::Index i = 0; i < size; ++i) step.by[free[i]] = reduced[i];
+  step.by(free) = reduced;
   step.predicted = -gradient.dot(reduced) - reduced.dot(model * reduced) / 2;
   return true;
 }

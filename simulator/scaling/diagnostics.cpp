@@ -76,6 +76,7 @@ struct Spread {
 
 Spread spread_of(const std::vector<Seen>& seen) {
   std::vector<double> values;
+  values.reserve(seen.size());
   for (const Seen& one : seen) values.push_back(one.residual);
   Spread spread{.middle = median(values)};
   for (double& value : values) value = std::abs(value - spread.middle);
