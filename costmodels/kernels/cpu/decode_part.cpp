@@ -9,13 +9,12 @@
 // end;
 //            more are bound by arithmetic and ask for the next block a phase before it is needed, evenly spread
 // Tile       4 rows x 4 keys of scores, 4 x 4 vectors of values: 16 sums for 8 loads
-// Reached    of the read bandwidth beside it, one core of Zen 4 (20 GB/s of memory, 100 GB/s of L3), head_dim 128,
+// Reached    of the read bandwidth beside it, one core of Zen 4 (16 GB/s of memory, 100 GB/s of L3), head_dim 128,
 //            2026-11-25, g++ 12.2 -O3, `microbench --threads=1 --benchmark_filter=decode_att`:
-//              memory  8:8 f32 95%, bf16 92 to 100%, int8 106%; 64:8 f32 76%, bf16 83%, int8 49%
-//              L3      8:8 f32 85%, bf16 76%, int8 60%
+//              memory  8:8 f32 99%, bf16 105%, int8 110%; 64:8 f32 82%, bf16 86%, int8 53%
+//              L3      8:8 f32 86%, bf16 77%, int8 58%; 64:8 f32 24%, bf16 22%, int8 12%: bound by arithmetic
 // Tried      asking for lines ahead where two rows or fewer are bound by reading: 20% slower from L3. Into L1 instead
-// of
-//            L2: a third slower from memory. Every second line: a third slower
+//            of L2: a third slower from memory. Every second line: a third slower
 #include "costmodels/kernels/cpu/decode_part.h"
 
 #undef HWY_TARGET_INCLUDE
